@@ -1,0 +1,37 @@
+"""Structured attention: who sees whom, read off the layout.
+
+Two regions, one RoI token and two caption tokens each (columns are keys):
+
+                 released              isolated
+               c c r s R G           c c r s R R G G
+    context    1 1 1 1 1 1           1 1 0 0 0 0 0 0
+    context    1 1 1 1 1 1           1 1 0 0 0 0 0 0
+    RoI 0      1 1 1 1 1 1           1 1 1 0 0 0 0 0
+    RoI 1      1 1 1 1 1 1           1 1 0 1 0 0 0 0
+    caption 0  1 1 1 0 1 0           1 1 1 0 1 1 0 0
+    caption 1  1 1 0 1 0 1           1 1 0 1 0 0 1 1
+"""
+
+from torch import Tensor
+
+from model.layout import Kind
+
+
+def structured_mask(
+    kind: Tensor, region: Tensor, attention: str, rows: slice = slice(None), columns: slice = slice(None)
+) -> Tensor:
+    """(B, 1, Q, K) bool, True where a row of `rows` may attend to a token of `columns`.
+
+    kind, region: (B, L) as in `Layout`. attention: "released" or "isolated" (see `RegionConfig`).
+    """
+    q_kind, q_region = kind[:, rows, None], region[:, rows, None]
+    k_kind, k_region = kind[:, None, columns], region[:, None, columns]
+    context = k_kind == Kind.CONTEXT
+    own = (q_region == k_region) & (k_region >= 0)
+    if attention == "released":
+        sees = (q_kind != Kind.CAPTION) | context | own
+    else:
+        sees = context | (own & ((q_kind == Kind.CAPTION) | (k_kind == Kind.ROI)))
+        # Text between RoI spans is there only where positions are released; it serves no one but itself.
+        sees = sees | ((q_kind == Kind.GAP) & (k_kind == Kind.GAP))
+    return (sees & (k_kind != Kind.PAD)).unsqueeze(1)

@@ -1,0 +1,122 @@
+"""Several passes in one forward: layouts padded to a common shape, pictures side by side.
+
+Prefixes are padded to the longest prefix and answers to the longest answer, so that the answer of every row of the
+batch is the same slice. Padding is seen by nobody (see `structured_mask`); positions come from the layouts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.layout import Kind, Layout
+from model.preprocess import PreparedImage, PreparedPass
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B layouts with their pictures, as tensors.
+
+    tiles: (sum of T, 3, S, S) uint8. tile_counts, grids: per picture. footprints: (sum of T, max_regions, g * g), how
+    many regions of the picture put each region prompt on each patch; None without regions. boxes: per picture (R, 4)
+    xyxy over width and height.
+    input_ids, position_ids, kind, region, labelled: (B, L) as in `Layout`; image: (B, L) where image features go.
+    slots: (B, R, G) caption slots as places in the sequence, -1 where there is none. prefix: length of all prefixes.
+    """
+
+    tiles: Tensor
+    tile_counts: tuple[int, ...]
+    grids: tuple[tuple[int, int], ...]
+    footprints: Tensor | None
+    boxes: tuple[Tensor, ...]
+    input_ids: Tensor
+    position_ids: Tensor
+    kind: Tensor
+    region: Tensor
+    labelled: Tensor
+    image: Tensor
+    slots: Tensor
+    prefix: int
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+
+        def move(value: object) -> object:
+            if isinstance(value, Tensor):
+                return value.to(device, non_blocking=True)
+            return tuple(move(item) for item in value) if isinstance(value, tuple) else value
+
+        return type(self)(**{field.name: move(getattr(self, field.name)) for field in fields(self)})  # type: ignore[arg-type]
+
+    @property
+    def answer(self) -> slice:
+        """The part of the sequence after the prefixes."""
+        return slice(self.prefix, self.input_ids.shape[1])
+
+
+def collate_passes(passes: Sequence[PreparedPass], layouts: Sequence[Layout], max_regions: int) -> Batch:
+    """Passes with their layouts; `max_regions` is the number of region prompts the model has."""
+    footprints = torch.cat([_footprint_counts(prepared, max_regions) for prepared in passes])
+    boxes = tuple(torch.from_numpy(prepared.boxes) for prepared in passes)
+    return _collate([prepared.image for prepared in passes], layouts, footprints, boxes)
+
+
+def collate_images(images: Sequence[PreparedImage], layouts: Sequence[Layout]) -> Batch:
+    """Pictures with their layouts, without regions."""
+    return _collate(images, layouts, None, ())
+
+
+def _footprint_counts(prepared: PreparedPass, max_regions: int) -> Tensor:
+    regions, tiles = prepared.footprints.shape[:2]
+    counts = np.zeros((tiles, max_regions, prepared.footprints[0, 0].size), dtype=np.float32)
+    for slot in range(regions):
+        counts[:, prepared.prompts[slot]] += prepared.footprints[slot].reshape(tiles, -1)
+    return torch.from_numpy(counts)
+
+
+def _collate(
+    images: Sequence[PreparedImage],
+    layouts: Sequence[Layout],
+    footprints: Tensor | None,
+    boxes: tuple[Tensor, ...],
+) -> Batch:
+    prefix = max(layout.prefix for layout in layouts)
+    answer = max(len(layout.input_ids) - layout.prefix for layout in layouts)
+
+    def rows(values: Sequence[Tensor], fill: int | bool) -> Tensor:
+        """(B, prefix + answer): each value's prefix and answer padded on the right with `fill`."""
+        parts = []
+        for value, layout in zip(values, layouts, strict=True):
+            before, after = value[: layout.prefix], value[layout.prefix :]
+            before = F.pad(before, (0, prefix - len(before)), value=fill)
+            parts.append(torch.cat([before, F.pad(after, (0, answer - len(after)), value=fill)]))
+        return torch.stack(parts)
+
+    def is_image(layout: Layout) -> Tensor:
+        return torch.zeros_like(layout.labelled).index_fill(0, layout.image, True)
+
+    regions, length = (max(layout.slots.shape[axis] for layout in layouts) for axis in (0, 1))
+    slots = torch.full((len(layouts), regions, length), -1)
+    for row, layout in enumerate(layouts):
+        own = torch.where(layout.slots < 0, -1, layout.slots - layout.prefix + prefix)
+        slots[row, : own.shape[0], : own.shape[1]] = own
+
+    return Batch(
+        tiles=torch.cat([image.tiles for image in images]),
+        tile_counts=tuple(len(image.tiles) for image in images),
+        grids=tuple(image.grid for image in images),
+        footprints=footprints,
+        boxes=boxes,
+        input_ids=rows([layout.input_ids for layout in layouts], 0),
+        position_ids=rows([layout.position_ids for layout in layouts], 0),
+        kind=rows([layout.kind for layout in layouts], Kind.PAD),
+        region=rows([layout.region for layout in layouts], -1),
+        labelled=rows([layout.labelled for layout in layouts], False),
+        image=rows([is_image(layout) for layout in layouts], False),
+        slots=slots,
+        prefix=prefix,
+    )

@@ -1,0 +1,174 @@
+"""What a checkpoint must state about itself.
+
+Nothing here has a default that a checkpoint has to match: a config.json that leaves a value out is refused
+rather than completed.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar
+
+from transformers import LlamaConfig, PreTrainedConfig, SiglipVisionConfig
+
+# The two semantics, field by field. "released" reproduces the published weights, quirks included; the other value
+# is what this project trains with.
+CHOICES = {
+    "attention": ("released", "isolated"),
+    "positions": ("released", "isolated"),
+    "roi_features": ("released", "aligned"),
+    "footprint": ("released", "coverage"),
+    "binding": ("released", "isolated"),
+    "budget": ("released", "isolated"),
+}
+
+
+@dataclass(frozen=True)
+class RegionConfig:
+    """How regions are named, located and kept apart.
+
+    max_regions: rows of the region-prompt embedding, hence regions a pass.
+    roi_size: RoI features are roi_size x roi_size tokens a region.
+    attention: who sees captions. released: context and RoI rows attend to everything; isolated: context sees
+        context, RoI i sees context and itself, caption i sees context, RoI i and itself.
+    positions: released: one running sequence; isolated: the whole prompt first, then every region's RoI and caption
+        from the same position on.
+    roi_features: released: box scaled twice, first tile dropped; aligned: the box's own features.
+    footprint: patches that receive a region prompt. released: top-left pixel of each patch of the bicubically
+        resized mask; coverage: share of the patch that the mask covers, at least one patch a region.
+    binding: which caption marker goes with which region prompt in training. released: markers by area, prompts at
+        random; isolated: marker and prompt always share their number.
+    budget: what the step schedule counts. released: all caption slots of a pass together; isolated: each caption.
+    """
+
+    max_regions: int
+    roi_size: int
+    attention: str
+    positions: str
+    roi_features: str
+    footprint: str
+    binding: str
+    budget: str
+
+    def __post_init__(self) -> None:
+        if self.max_regions < 1 or self.roi_size < 1:
+            raise ValueError(
+                f"max_regions and roi_size must be at least 1, found {self.max_regions} and {self.roi_size}"
+            )
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"regions.{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}")
+
+    @classmethod
+    def released(cls, max_regions: int, roi_size: int) -> "RegionConfig":
+        return cls(max_regions, roi_size, **{name: values[0] for name, values in CHOICES.items()})
+
+    @classmethod
+    def isolated(cls, max_regions: int, roi_size: int) -> "RegionConfig":
+        return cls(max_regions, roi_size, **{name: values[1] for name, values in CHOICES.items()})
+
+    def with_(self, **changes: Any) -> "RegionConfig":
+        """The same config with some fields changed, checked again."""
+        return replace(self, **changes)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "RegionConfig":
+        expected = {field.name for field in fields(cls)}
+        if values.keys() != expected:
+            missing, unknown = sorted(expected - values.keys()), sorted(values.keys() - expected)
+            raise ValueError(f"regions in config.json: missing {missing or 'none'}, unknown {unknown or 'none'}")
+        return cls(**values)
+
+
+class PerceptionDLMConfig(PreTrainedConfig):
+    """Vision tower, connector, decoder and regions of a PerceptionDLM, or of its image-level base.
+
+    vision_config: a SiglipVisionConfig; its image_size is the side of a tile in pixels, square.
+    vision_select_layer: which hidden state feeds the connector, counted as transformers counts hidden states
+        (-1 is the last block's output, -2 the one before it).
+    unshuffle: patches of an unshuffle x unshuffle square become one token.
+    connector_act: activation between the connector's two layers.
+    text_config: a LlamaConfig, run bidirectionally.
+    min_tiles, max_tiles: how many tiles a picture may be cut into, the thumbnail not counted.
+    regions: None for an image-level checkpoint.
+    """
+
+    model_type = "perception_dlm"
+    sub_configs: ClassVar[dict[str, Any]] = {"vision_config": SiglipVisionConfig, "text_config": LlamaConfig}
+    has_no_defaults_at_init = True
+
+    def __init__(
+        self,
+        *,
+        vision_config: SiglipVisionConfig | dict[str, Any],
+        vision_select_layer: int,
+        unshuffle: int,
+        connector_act: str,
+        text_config: LlamaConfig | dict[str, Any],
+        min_tiles: int,
+        max_tiles: int,
+        regions: RegionConfig | dict[str, Any] | None,
+        **kwargs: Any,
+    ) -> None:
+        self.vision_config = SiglipVisionConfig(**vision_config) if isinstance(vision_config, dict) else vision_config
+        self.vision_select_layer = vision_select_layer
+        self.unshuffle = unshuffle
+        self.connector_act = connector_act
+        self.text_config = LlamaConfig(**text_config) if isinstance(text_config, dict) else text_config
+        self.text_config.is_causal = False
+        self.min_tiles = min_tiles
+        self.max_tiles = max_tiles
+        self.regions = RegionConfig.from_dict(regions) if isinstance(regions, dict) else regions
+        kwargs.pop("tie_word_embeddings", None)  # stated once, in text_config
+        super().__init__(**kwargs)
+        self._validate()
+
+    def _validate(self) -> None:
+        if not 1 <= self.min_tiles <= self.max_tiles:
+            raise ValueError(
+                f"expected 1 <= min_tiles <= max_tiles, found min_tiles {self.min_tiles} and max_tiles {self.max_tiles}"
+            )
+        side, patch = self.tile_size, self.patch_size
+        if side % (patch * self.unshuffle):
+            raise ValueError(
+                f"a tile of {side} px must hold a whole number of {self.unshuffle} x {self.unshuffle} squares "
+                f"of {patch} px patches"
+            )
+        if not -self.vision_config.num_hidden_layers <= self.vision_select_layer <= -1:
+            raise ValueError(
+                f"vision_select_layer counts from the end, from -{self.vision_config.num_hidden_layers} to -1, "
+                f"found {self.vision_select_layer}"
+            )
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile, in pixels."""
+        return int(self.vision_config.image_size)
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch, in pixels."""
+        return int(self.vision_config.patch_size)
+
+    @property
+    def patch_grid(self) -> int:
+        """Patches along a side of a tile."""
+        return self.tile_size // self.patch_size
+
+    @property
+    def token_grid(self) -> int:
+        """Image tokens along a side of a tile, after the connector."""
+        return self.patch_grid // self.unshuffle
+
+    @property
+    def tokens_per_tile(self) -> int:
+        return self.token_grid**2
+
+    @property
+    def roi_tokens(self) -> int:
+        """RoI tokens of one region."""
+        assert self.regions is not None
+        return self.regions.roi_size**2
+
+    def to_dict(self) -> dict[str, Any]:
+        output: dict[str, Any] = super().to_dict()
+        output["regions"] = asdict(self.regions) if self.regions is not None else None
+        return output

@@ -1,0 +1,200 @@
+"""From prepared passes to captions."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from model.batch import Batch, collate_passes
+from model.config import PerceptionDLMConfig
+from model.denoiser import CACHES, CaptionLogits, blind_prefix, refresh_every
+from model.diffusion import Denoised, LogitsFn, Sampling, denoise_remask, denoise_reveal, guided
+from model.layout import plan_pass
+from model.preprocess import PreparedPass
+from model.tokens import Tokens
+
+if TYPE_CHECKING:  # the model calls this module
+    from model.pdlm import PerceptionDLM
+
+SAMPLERS = ("remask", "topk", "threshold")
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How captions are decoded.
+
+    steps: denoising steps. length: slots of a caption. prompt: the instruction (None: the one the model learnt).
+    sampler: remask judges every slot anew in every step and masks the worst again; topk writes the most confident
+        slots for good, evenly over the steps; threshold also writes every slot at least `threshold` probable.
+    temperature, top_p, top_k: see `Sampling`. cfg_scale: classifier-free guidance, 0 for none.
+    cache: none recomputes everything in every step; exact keeps prompt, image and RoIs (isolated attention only);
+        frozen and refresh=K do so where it is approximate, K the steps between recomputations; auto is exact where it
+        can be and none elsewhere.
+    """
+
+    steps: int = 32
+    length: int = 32
+    prompt: str | None = None
+    sampler: str = "remask"
+    threshold: float = 0.9
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    cfg_scale: float = 0.0
+    cache: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, found {self.sampler!r}")
+        if self.cache not in CACHES and not refresh_every(self.cache):
+            raise ValueError(f"cache must be one of {', '.join(CACHES)} or refresh=K, found {self.cache!r}")
+        if not 0 < self.threshold <= 1 or not 0 < self.top_p <= 1:
+            raise ValueError(f"threshold and top_p must lie in (0, 1], found {self.threshold} and {self.top_p}")
+        if self.temperature < 0 or self.top_k < 0 or self.cfg_scale < 0:
+            raise ValueError("temperature, top_k and cfg_scale must not be negative")
+
+    def check(self, config: PerceptionDLMConfig) -> None:
+        """Raise ValueError if a model of this config cannot decode like this."""
+        if config.regions is None:
+            raise ValueError("this checkpoint is image-level: it has no region prompts; use a region checkpoint")
+        if self.cache == "exact" and config.regions.attention != "isolated":
+            raise ValueError(
+                "cache exact needs isolated attention, and this checkpoint has released attention, where prompt and "
+                "image see the captions; use cache frozen or refresh=K for an approximation, or none"
+            )
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One region's caption. tokens: ids before the end token. mean_confidence: of its tokens and the end token, each
+    when it was written. denoise_steps: steps in which it still had slots to write."""
+
+    text: str
+    tokens: list[int]
+    finish_reason: Literal["eos", "length"]
+    tokens_generated: int
+    mean_confidence: float
+    denoise_steps: int
+
+
+@dataclass(frozen=True)
+class PassCaptions:
+    """captions, slots: in the order of the masks. encode_ms, decode_ms: of the whole batch the pass was in."""
+
+    captions: list[Caption]
+    slots: list[int]
+    encode_ms: float
+    decode_ms: float
+
+
+@torch.inference_mode()
+def caption_passes(
+    model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings
+) -> list[PassCaptions]:
+    """Captions of a batch of passes, of any mix of tile and region counts."""
+    settings.check(model.config)
+    started = _now(model.device)
+    batch = plan_batch(model, passes, settings)
+    embeds = model.embed(batch)
+    encoded = _now(model.device)
+    result = _denoise(model, batch, embeds, passes, settings)
+    decoded = _now(model.device)
+
+    shape = batch.slots.shape
+    tokens, confidence = result.tokens.view(shape).tolist(), result.confidence.exp().view(shape).tolist()
+    steps = result.steps.view(len(passes), -1).expand(-1, shape[1]).tolist()
+    output = []
+    for row, prepared in enumerate(passes):
+        slots = [prepared.order.index(mask) for mask in range(len(prepared.order))]
+        captions = [
+            cut_caption(model.tokens, tokens[row][slot], confidence[row][slot], steps[row][slot]) for slot in slots
+        ]
+        output.append(PassCaptions(captions, slots, 1e3 * (encoded - started), 1e3 * (decoded - encoded)))
+    return output
+
+
+def plan_batch(model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings) -> Batch:
+    """Passes as a batch on the model's device, all caption slots masked."""
+    assert model.config.regions is not None
+    blank = [model.tokens.mask] * settings.length
+    layouts = [
+        plan_pass(
+            model.tokens,
+            model.config,
+            tiles=len(prepared.image.tiles),
+            captions=[blank] * len(prepared.order),
+            markers=prepared.markers,
+            instruction=settings.prompt,
+        )
+        for prepared in passes
+    ]
+    return collate_passes(passes, layouts, model.config.regions.max_regions).to(model.device)
+
+
+def cut_caption(tokens: Tokens, ids: Sequence[int], confidence: Sequence[float], steps: int) -> Caption:
+    """The caption in a span of slots: what comes before its own first end token."""
+    ends = (tokens.end_of_turn, tokens.end_of_text)
+    length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    counted = confidence[: length + 1]
+    return Caption(
+        text=tokens.decode(ids[:length]),
+        tokens=list(ids[:length]),
+        finish_reason="eos" if length < len(ids) else "length",
+        tokens_generated=length,
+        mean_confidence=sum(counted) / len(counted),
+        denoise_steps=steps,
+    )
+
+
+def _denoise(
+    model: "PerceptionDLM",
+    batch: Batch,
+    embeds: Tensor,
+    passes: Sequence[PreparedPass],
+    settings: DecodeSettings,
+) -> Denoised:
+    """Tokens of all slots; pools are captions or passes, as the checkpoint's step budget says."""
+    regions = model.config.regions
+    assert regions is not None
+    shape = batch.slots.shape
+    isolated = regions.budget == "isolated"
+    pools = (shape[0] * shape[1], shape[2]) if isolated else (shape[0], shape[1] * shape[2])
+    mask, end = model.tokens.mask, model.tokens.end_of_turn
+    canvas = torch.where(batch.slots >= 0, mask, end).view(pools)
+
+    def logits_of(start: Tensor) -> LogitsFn:
+        captions = CaptionLogits(model, batch, start, settings.cache)
+        return lambda canvas: captions(canvas.view(shape)).view(*pools, -1)
+
+    logits_fn = logits_of(embeds)
+    if settings.cfg_scale > 0:
+        logits_fn = guided(logits_fn, logits_of(blind_prefix(model, batch, embeds)), settings.cfg_scale)
+    banned = model.tokens.banned_in_captions if isolated else None
+    sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, banned)
+    generators = _generators(passes, shape[1], isolated) if settings.temperature > 0 else None
+    if settings.sampler == "remask":
+        return denoise_remask(logits_fn, canvas, mask, settings.steps, sampling, generators)
+    threshold = settings.threshold if settings.sampler == "threshold" else None
+    return denoise_reveal(logits_fn, canvas, mask, settings.steps, sampling, generators, threshold=threshold)
+
+
+def _generators(passes: Sequence[PreparedPass], most: int, isolated: bool) -> list[torch.Generator]:
+    """One generator a pool, seeded by its region (by the first region of a pass that is one pool)."""
+    seeds = []
+    for prepared in passes:
+        padded = [*prepared.seeds, *[0] * (most - len(prepared.seeds))]
+        seeds += padded if isolated else padded[:1]
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def _now(device: torch.device) -> float:
+    """Seconds on a monotonic clock, once the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

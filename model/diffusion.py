@@ -1,0 +1,264 @@
+"""Masked diffusion, decoding and training, as pure functions.
+
+Decoding works on a canvas of tokens (P, N): P pools of N slots, each pool with a step budget of its own. What a pool
+is (a caption, all captions of a pass, an answer) is the caller's choice; so is `logits_fn`, which maps the canvas to
+logits (P, N, V). Slots to be written hold the mask token; nothing else of the canvas is ever changed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LogitsFn = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn from its logits.
+
+    temperature: 0 takes the most probable token. top_p: smallest set of tokens with this much probability, 1 for all.
+    top_k: that many most probable tokens, 0 for all. banned: ids that are never drawn.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    banned: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """tokens: (P, N). confidence: (P, N) log-probability each token had when it was last written, 0 where nothing
+    was. steps: (P,) forwards in which the pool still had something to write. forwards: calls of `logits_fn`."""
+
+    tokens: Tensor
+    confidence: Tensor
+    steps: Tensor
+    forwards: int
+
+
+# --- one prediction ---------------------------------------------------------------------------------------------
+
+
+def predict(
+    logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Tokens (P, N) drawn from logits (P, N, V), and the log-probability of each, in fp32.
+
+    generators: one a pool, on the CPU, so that a pool draws the same whatever it is batched with; only read when
+    the temperature is above 0.
+    """
+    logits = logits.float()
+    if sampling.banned is not None:
+        logits = logits.index_fill(-1, sampling.banned.to(logits.device), float("-inf"))
+    if sampling.temperature == 0:
+        top, tokens = logits.max(dim=-1)
+    else:
+        assert generators is not None and len(generators) == len(logits)
+        kept = nucleus(logits / sampling.temperature, sampling.top_p, sampling.top_k)
+        tokens = (kept + gumbel(kept.shape, generators).to(kept.device)).argmax(dim=-1)
+        top = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    return tokens, top - logits.logsumexp(dim=-1)
+
+
+def nucleus(logits: Tensor, top_p: float, top_k: int) -> Tensor:
+    """Logits (..., V) with all but the top_k tokens, then all but the smallest set of probability top_p, at -inf."""
+    if 0 < top_k < logits.shape[-1]:
+        logits = logits.masked_fill(logits < logits.topk(top_k, dim=-1).values[..., -1:], float("-inf"))
+    if top_p < 1:
+        ranked, order = logits.sort(dim=-1, descending=True)
+        probability = ranked.softmax(dim=-1)
+        beyond = probability.cumsum(dim=-1) - probability >= top_p  # what comes before it is already enough
+        logits = logits.masked_fill(beyond.gather(-1, order.argsort(dim=-1)), float("-inf"))
+    return logits
+
+
+def gumbel(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+    """Gumbel noise of shape (P, ...), pool by pool from its own generator."""
+    uniform = torch.stack([torch.rand(tuple(shape[1:]), generator=generator) for generator in generators])
+    return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+
+
+def guided(conditional: LogitsFn, unconditional: LogitsFn, scale: float) -> LogitsFn:
+    """Classifier-free guidance: (1 + scale) conditional - scale unconditional logits."""
+
+    def logits_fn(canvas: Tensor) -> Tensor:
+        blind = unconditional(canvas)
+        return blind + (scale + 1) * (conditional(canvas) - blind)
+
+    return logits_fn
+
+
+# --- the two rules ----------------------------------------------------------------------------------------------
+
+
+def denoise_remask(
+    logits_fn: LogitsFn,
+    canvas: Tensor,
+    mask_token: int,
+    steps: int,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator] | None = None,
+) -> Denoised:
+    """The region rule: write every masked slot, then mask the least confident ones again, those written long ago too.
+
+    After step s of S, N (S - 1 - s) // S of a pool's N slots are masked. A slot is judged by what would be written
+    into it now, whether or not it already holds a token.
+    """
+    open_slots = canvas == mask_token
+    total = open_slots.sum(dim=1)
+    confidence = torch.zeros(canvas.shape, device=canvas.device)
+    used, forwards = torch.zeros_like(total), 0
+    for step in range(steps):
+        masked = canvas == mask_token
+        later = total * (steps - 1 - step) // steps
+        if not masked.any() and not later.any():
+            break
+        guess, certainty = predict(logits_fn(canvas), sampling, generators)
+        forwards += 1
+        used += masked.any(dim=1)
+        canvas = torch.where(masked, guess, canvas)
+        confidence = torch.where(masked, certainty, confidence)
+        rank = certainty.masked_fill(~open_slots, float("inf")).argsort(dim=1).argsort(dim=1)
+        canvas = torch.where(rank < later[:, None], mask_token, canvas)
+    return Denoised(canvas, confidence, used, forwards)
+
+
+def denoise_reveal(
+    logits_fn: LogitsFn,
+    canvas: Tensor,
+    mask_token: int,
+    steps: int,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator] | None = None,
+    *,
+    threshold: float | None = None,
+    window: slice = slice(None),
+) -> Denoised:
+    """The chat rule: in every step write the most confident masked slots; what is written stays.
+
+    A pool's masked slots in `window` are shared evenly over the steps, the remainder over the first ones. With a
+    threshold, every slot whose token has at least that probability is written as well.
+    """
+    inside = torch.zeros_like(canvas, dtype=torch.bool)
+    inside[:, window] = True
+    total = ((canvas == mask_token) & inside).sum(dim=1)
+    confidence = torch.zeros(canvas.shape, device=canvas.device)
+    used, forwards = torch.zeros_like(total), 0
+    for step in range(steps):
+        masked = (canvas == mask_token) & inside
+        if not masked.any():
+            break
+        share = total // steps + (step < total % steps)
+        if threshold is None and not share.any():
+            break  # fewer slots than steps: the rest of the steps has nothing to write
+        guess, certainty = predict(logits_fn(canvas), sampling, generators)
+        forwards += 1
+        used += masked.any(dim=1)
+        ranked = certainty.masked_fill(~masked, float("-inf"))
+        rank = ranked.argsort(dim=1, descending=True).argsort(dim=1)
+        chosen = rank < share[:, None]
+        if threshold is not None:
+            chosen |= certainty.exp() >= threshold
+            chosen |= rank < 1
+        chosen &= masked
+        canvas = torch.where(chosen, guess, canvas)
+        confidence = torch.where(chosen, certainty, confidence)
+    return Denoised(canvas, confidence, used, forwards)
+
+
+def denoise_blocks(
+    logits_fn: LogitsFn,
+    canvas: Tensor,
+    mask_token: int,
+    steps: int,
+    block: int,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator] | None = None,
+) -> Denoised:
+    """The chat rule block after block of `block` slots; block 1 is left-to-right order.
+
+    Raises ValueError unless blocks fill the canvas (P, N) and share the steps evenly.
+    """
+    length = canvas.shape[1]
+    blocks, rest = divmod(length, block)
+    if rest or steps % blocks:
+        raise ValueError(
+            f"expected a block length that divides the answer length and a number of blocks that divides the steps, "
+            f"found length {length}, block length {block}, steps {steps}; try block length {length} with {steps} steps"
+        )
+    confidence = torch.zeros(canvas.shape, device=canvas.device)
+    used, forwards = torch.zeros(len(canvas), dtype=torch.long, device=canvas.device), 0
+    for start in range(0, length, block):
+        window = slice(start, start + block)
+        part = denoise_reveal(logits_fn, canvas, mask_token, steps // blocks, sampling, generators, window=window)
+        canvas = part.tokens
+        confidence, used, forwards = (
+            confidence + part.confidence,
+            used + part.steps,
+            forwards + part.forwards,
+        )
+    return Denoised(canvas, confidence, used, forwards)
+
+
+# --- training ---------------------------------------------------------------------------------------------------
+
+
+EPSILON = 1e-3  # so that the probability of masking is never 0 and the loss stays bounded
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What was done to a batch of tokens (B, L).
+
+    probability: (B,) with which each label was hit. hit: (B, L) bool. tokens: (B, L) after it.
+    """
+
+    probability: Tensor
+    hit: Tensor
+    tokens: Tensor
+
+
+def mask_probability(t: Tensor) -> Tensor:
+    """Probability that a label is masked at time t in [0, 1]."""
+    return (1 - EPSILON) * t + EPSILON
+
+
+def draw_hits(labelled: Tensor, probability: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """(B, L) labels that are hit, each with the probability (B,) of its sample."""
+    drawn = torch.rand(labelled.shape, generator=generator, device=labelled.device)
+    return labelled & (drawn < probability[:, None])
+
+
+def add_noise(
+    tokens: Tensor, probability: Tensor, hit: Tensor, mask_token: int, replacements: Tensor | None = None
+) -> Noise:
+    """Put the mask token where a position is hit (equation 1).
+
+    replacements: (B, L) tokens to put at hit positions instead, -1 for the mask token: replacement noise.
+    """
+    instead = torch.full_like(tokens, mask_token)
+    if replacements is not None:
+        instead = torch.where(replacements < 0, instead, replacements)
+    return Noise(probability, hit, torch.where(hit, instead, tokens))
+
+
+def diffusion_loss(logits: Tensor, tokens: Tensor, labelled: Tensor, noise: Noise) -> Tensor:
+    """Mean over samples of: cross-entropy at hit positions / their probability, summed, / labels (equation 2).
+
+    logits: (B, L, V). tokens, labelled: (B, L), the tokens before noise.
+    """
+    weighted = _cross_entropy(logits, tokens) * noise.hit / noise.probability[:, None]
+    return (weighted.sum(dim=1) / labelled.sum(dim=1)).mean()
+
+
+def replacement_loss(logits: Tensor, tokens: Tensor, labelled: Tensor) -> Tensor:
+    """The loss of replacement noise: mean over samples of the plain cross-entropy at all labels, hit or not."""
+    return ((_cross_entropy(logits, tokens) * labelled).sum(dim=1) / labelled.sum(dim=1)).mean()
+
+
+def _cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)

@@ -1,0 +1,211 @@
+"""PerceptionDLM: SigLIP with region prompts, connector, RoI replay, LLaDA under structured attention.
+
+PerceptionDLMBase is the same without regions.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM, PreTrainedModel
+
+from model import checkpoint
+from model.attention import structured_mask
+from model.batch import Batch
+from model.cache import SpanCache
+from model.config import PerceptionDLMConfig
+from model.connector import Connector
+from model.decode import Caption, DecodeSettings, caption_passes
+from model.layout import Kind
+from model.passes import split_passes
+from model.preprocess import normalise, prepare_image, prepare_pass
+from model.roi import RELEASED_CELL, replay
+from model.tokens import Tokens
+from model.vision import RegionVisionTower
+
+
+class PerceptionDLMBase(PreTrainedModel):
+    """The image-level model. `tokens` is set by `from_pretrained`, or by hand on a model made from a config."""
+
+    config_class = PerceptionDLMConfig
+    base_model_prefix = ""
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _no_split_modules = ("LlamaDecoderLayer", "SiglipEncoderLayer")
+
+    config: PerceptionDLMConfig
+    tokens: Tokens
+
+    def __init__(self, config: PerceptionDLMConfig) -> None:
+        super().__init__(config)
+        vision, text = config.vision_config, config.text_config
+        self.vision_model = RegionVisionTower(vision, config.vision_select_layer)
+        self.vision_abstractor = Connector(vision.hidden_size, text.hidden_size, config.unshuffle, config.connector_act)
+        self.language_model = LlamaForCausalLM(text)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **kwargs: Any) -> Self:
+        """A checkpoint in a released layout or our own, from a folder or a hub id, in evaluation mode.
+
+        Keyword arguments are transformers' own (dtype, device_map, quantization_config, ...). Raises ValueError if
+        files, fields or tensors are missing or unexpected, all of them listed.
+        """
+        folder = checkpoint.resolve(source)
+        config = kwargs.pop("config", None) or checkpoint.read_config(folder)
+        cls._check_kind(config, folder)
+        with checkpoint.quiet():
+            model, info = super().from_pretrained(
+                folder,
+                config=config,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,  # listed with everything else that does not fit
+                output_loading_info=True,
+                **kwargs,
+            )
+        checkpoint.check_loaded(folder, config, info)
+        model.tokens = checkpoint.read_tokens(folder, config)
+        return model
+
+    @classmethod
+    def _check_kind(cls, config: PerceptionDLMConfig, folder: Path) -> None:
+        if config.regions is not None:
+            raise ValueError(f"{folder} is a region checkpoint; load it with PerceptionDLM")
+
+    def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
+        """Write config, weights (safetensors, sharded when large) and tokenizer."""
+        with checkpoint.quiet():
+            super().save_pretrained(folder, **kwargs)
+        self.tokens.tokenizer.save_pretrained(folder)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, R, G, V) logits at the slots of the batch."""
+        hidden = self.run(self.embed(batch), batch)
+        return self.logits(hidden, batch.slots)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """(B, L, D): what enters the decoder, image features in their places."""
+        embeds = self.language_model.model.embed_tokens(batch.input_ids)
+        return _put(embeds, batch.image, self.encode(batch).flatten(0, 1))
+
+    def encode(self, batch: Batch) -> Tensor:
+        """(sum of T, tokens_per_tile, D): image tokens of every tile."""
+        pixels = normalise(batch.tiles).to(self.dtype)
+        return self.vision_abstractor(self.vision_model(pixels, self.region_prompts(batch)))
+
+    def region_prompts(self, batch: Batch) -> Tensor | None:
+        """(sum of T, g * g, C): what regions add to the patch embeddings."""
+        return None
+
+    def run(self, embeds: Tensor, batch: Batch, rows: slice = slice(None), cache: SpanCache | None = None) -> Tensor:
+        """(B, Q, D): hidden states of the rows that `embeds` (B, Q, D) are the inputs of.
+
+        With a cache, rows before `rows` are remembered and rows after it do not exist.
+        """
+        start, stop, _ = rows.indices(batch.input_ids.shape[1])
+        if cache is not None:
+            cache.aim(slice(start, stop))
+        first = start if cache is None else 0
+        mask = structured_mask(batch.kind, batch.region, self.attention, slice(start, stop), slice(first, stop))
+        output = self.language_model.model(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=batch.position_ids[:, start:stop],
+            past_key_values=cache,
+            use_cache=False,
+        )
+        return output.last_hidden_state
+
+    @property
+    def attention(self) -> str:
+        return "released" if self.config.regions is None else self.config.regions.attention
+
+    def logits(self, hidden: Tensor, at: Tensor) -> Tensor:
+        """(B, R, G, V) logits where `at` (B, R, G) points into hidden (B, Q, D); -1 points anywhere."""
+        index = at.clamp(min=0).flatten(1).unsqueeze(2).expand(-1, -1, hidden.shape[2])
+        return self.language_model.lm_head(hidden.gather(1, index)).unflatten(1, at.shape[1:])
+
+
+class PerceptionDLM(PerceptionDLMBase):
+    """The region model: a pass of up to `config.regions.max_regions` regions of one picture."""
+
+    def __init__(self, config: PerceptionDLMConfig) -> None:
+        super().__init__(config)
+        assert config.regions is not None
+        self.mask_id_embedding = nn.Embedding(config.regions.max_regions, config.vision_config.hidden_size)
+        self.post_init()
+
+    @classmethod
+    def _check_kind(cls, config: PerceptionDLMConfig, folder: Path) -> None:
+        if config.regions is None:
+            raise ValueError(f"{folder} is an image-level checkpoint, without regions; load it with PerceptionDLMBase")
+
+    def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
+        """(B, L, D), RoI features in their places too. `cell`: see `replay`."""
+        assert self.config.regions is not None
+        tiles = self.encode(batch)
+        rois = replay(
+            tiles.split(batch.tile_counts),
+            batch.grids,
+            batch.boxes,
+            rule=self.config.regions.roi_features,
+            size=self.config.regions.roi_size,
+            cell=cell,
+        )
+        embeds = self.language_model.model.embed_tokens(batch.input_ids)
+        embeds = _put(embeds, batch.image, tiles.flatten(0, 1))
+        return _put(embeds, batch.kind == Kind.ROI, torch.cat(rois).flatten(0, 1))
+
+    def caption(
+        self,
+        image: Image.Image,
+        masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]],
+        *,
+        seed: int = 0,
+        **settings: Any,
+    ) -> list[Caption]:
+        """Captions of any number of regions of one picture, in the order of the masks.
+
+        masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. settings: fields of
+        `DecodeSettings`. Regions are split over balanced passes, which are decoded as one batch. Raises ValueError
+        on masks of another size than the picture, empty masks and settings that do not fit the checkpoint.
+        """
+        assert self.config.regions is not None
+        stacked = np.stack([np.asarray(mask, dtype=bool) for mask in masks])
+        prepared = prepare_image(image.convert("RGB"), self.config)
+        digests = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in stacked]
+        shares = split_passes(stacked.sum(axis=(1, 2)).tolist(), digests, self.config.regions.max_regions)
+        passes = [
+            prepare_pass(prepared, stacked[share], self.config, seeds=[seed + index for index in share])
+            for share in shares
+        ]
+        captions: list[Caption | None] = [None] * len(stacked)
+        for share, output in zip(shares, caption_passes(self, passes, DecodeSettings(**settings)), strict=True):
+            for index, caption in zip(share, output.captions, strict=True):
+                captions[index] = caption
+        return captions  # type: ignore[return-value]  # every region is in exactly one pass
+
+    def region_prompts(self, batch: Batch) -> Tensor:
+        assert batch.footprints is not None
+        return batch.footprints.to(self.dtype).transpose(1, 2) @ self.mask_id_embedding.weight
+
+
+def _put(embeds: Tensor, where: Tensor, features: Tensor) -> Tensor:
+    """`embeds` (B, L, D) with `features` (N, D) at the N places where `where` (B, L) is true, in order."""
+    return embeds.masked_scatter(where.unsqueeze(2), features.to(embeds.dtype))
+
+
+def load_model(source: str | Path, *, dtype: torch.dtype, device: torch.device) -> PerceptionDLMBase:
+    """The model of a checkpoint, a `PerceptionDLM` if it has regions, ready to decode."""
+    folder = checkpoint.resolve(source)
+    kind = PerceptionDLMBase if checkpoint.read_config(folder).regions is None else PerceptionDLM
+    return kind.from_pretrained(folder, dtype=dtype).to(device).eval()

@@ -1,0 +1,139 @@
+"""From a picture and masks to what a pass needs: tiles, footprints, boxes. No weights are involved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from model import footprint
+from model.config import PerceptionDLMConfig
+from model.resize import resize
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """A picture cut into tiles, row by row, with a thumbnail last if there is more than one tile.
+
+    tiles: (T, 3, S, S) uint8. grid: tile columns, tile rows. size: width, height of the picture in pixels.
+    """
+
+    tiles: Tensor
+    grid: tuple[int, int]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class PreparedPass:
+    """One pass: R regions of one picture, in slot order.
+
+    order: slot -> index into the masks that were given. footprints: (R, T, g, g) patches that receive a region
+    prompt. boxes: (R, 4) xyxy over width and height. prompts, markers: the region prompt and the caption marker of
+    each slot. seeds: one a slot, for sampling.
+    """
+
+    image: PreparedImage
+    order: tuple[int, ...]
+    footprints: NDArray[np.bool_]
+    boxes: NDArray[np.float64]
+    prompts: tuple[int, ...]
+    markers: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+
+def prepare_image(image: Image.Image, config: PerceptionDLMConfig) -> PreparedImage:
+    """Cut an RGB picture into tiles of `config.tile_size` pixels."""
+    side = config.tile_size
+    columns, rows = choose_grid(*image.size, side, config.min_tiles, config.max_tiles)
+    mosaic = resize(image, (columns * side, rows * side))
+    corners = [(x * side, y * side) for y in range(rows) for x in range(columns)]
+    views = [mosaic.crop((x, y, x + side, y + side)) for x, y in corners]
+    if len(views) > 1:
+        views.append(resize(image, (side, side)))
+    pixels = np.stack([np.asarray(view) for view in views])
+    return PreparedImage(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), (columns, rows), image.size)
+
+
+def choose_grid(width: int, height: int, side: int, min_tiles: int, max_tiles: int) -> tuple[int, int]:
+    """Tile columns and rows whose aspect ratio is closest to the picture's.
+
+    Among equally close grids the later, larger one is taken as long as the picture has more than half its pixels.
+    """
+    ratio, area = width / height, width * height
+    sides = range(1, max_tiles + 1)
+    grids = [(c, r) for c in sides for r in sides if min_tiles <= c * r <= max_tiles]
+    best, best_distance = grids[0], float("inf")
+    for columns, rows in sorted(grids, key=lambda grid: grid[0] * grid[1]):
+        distance = abs(ratio - columns / rows)
+        tie = distance == best_distance and area > 0.5 * side * side * columns * rows
+        if distance < best_distance or tie:
+            best, best_distance = (columns, rows), distance
+    return best
+
+
+def normalise(tiles: Tensor) -> Tensor:
+    """uint8 pixels to float32 in [-1, 1]: / 255, mean 0.5, std 0.5."""
+    return ((tiles.float() / 255) - 0.5) / 0.5
+
+
+def prepare_pass(
+    image: PreparedImage,
+    masks: NDArray[np.bool_],
+    config: PerceptionDLMConfig,
+    *,
+    prompts: Sequence[int] | None = None,
+    markers: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> PreparedPass:
+    """Regions of one pass, sorted by area, largest first (as given among equals).
+
+    masks: (R, H, W), in pixels of the picture, none empty. prompts, markers: of each slot (0, 1, ... if None).
+    seeds: of each mask. Raises ValueError on masks of another size, too many masks and empty ones.
+    """
+    regions = config.regions
+    if regions is None:
+        raise ValueError("this checkpoint is image-level: it has no region prompts; use a region checkpoint")
+    width, height = image.size
+    if masks.ndim != 3 or masks.shape[1:] != (height, width):
+        raise ValueError(f"expected masks of shape (R, {height}, {width}), as the picture is, found {masks.shape}")
+    count = len(masks)
+    if not 1 <= count <= regions.max_regions:
+        raise ValueError(f"a pass holds 1 to {regions.max_regions} regions, found {count}; split them over passes")
+    areas = masks.sum(axis=(1, 2))
+    if not areas.all():
+        raise ValueError(f"mask {int(np.argmin(areas))} is empty; leave it out of the pass")
+
+    order = np.argsort(-areas, kind="stable")
+    masks = masks[order]
+    slots = tuple(range(count))
+    prompts = slots if prompts is None else tuple(prompts)
+    side, patch = config.tile_size, config.patch_size
+    return PreparedPass(
+        image=image,
+        order=tuple(order.tolist()),
+        footprints=(
+            footprint.released(masks, np.array(prompts), image.grid, side, patch)
+            if regions.footprint == "released"
+            else footprint.coverage(masks, image.grid, side, patch)
+        ),
+        boxes=normalised_boxes(masks, inclusive=regions.roi_features == "released"),
+        prompts=prompts,
+        markers=slots if markers is None else tuple(markers),
+        seeds=tuple(seeds[i] for i in order) if seeds is not None else slots,
+    )
+
+
+def normalised_boxes(masks: NDArray[np.bool_], *, inclusive: bool) -> NDArray[np.float64]:
+    """(R, 4) xyxy boxes of masks (R, H, W) over width and height.
+
+    inclusive: maxima are the last pixel's own coordinate, as the released weights learnt; otherwise its far edge.
+    """
+    _, height, width = masks.shape
+    columns, rows = np.any(masks, axis=1), np.any(masks, axis=2)
+    x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)
+    x1 = width - 1 - columns[:, ::-1].argmax(axis=1) + (not inclusive)
+    y1 = height - 1 - rows[:, ::-1].argmax(axis=1) + (not inclusive)
+    return np.stack([x0 / width, y0 / height, x1 / width, y1 / height], axis=1)

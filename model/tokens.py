@@ -1,0 +1,113 @@
+"""Special tokens, resolved once by name, and the text around an image.
+
+Prompts are built from ids, piece by piece: the text of a user is tokenized as text and can never become a
+special token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+REGION_INSTRUCTION = "Describe each masked region in detail."
+SYSTEM = "\nYou are a helpful assistant."
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A tokenizer and the ids that the prompt, the decoder and the attention mask need.
+
+    captions: `<|Mask_Cap_i|>`, the marker that opens caption i. rois: `<|reserved_token_i|>`, which stands where
+    RoI features of region i are put. Both are empty for an image-level checkpoint.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    begin_of_text: int
+    end_of_text: int
+    start_header: int
+    end_header: int
+    end_of_turn: int
+    mask: int
+    image: int
+    image_start: int
+    image_end: int
+    captions: tuple[int, ...]
+    rois: tuple[int, ...]
+
+    @classmethod
+    def resolve(cls, tokenizer: PreTrainedTokenizerFast, max_regions: int) -> "Tokens":
+        """Look every special token up by name; `max_regions` is 0 for an image-level checkpoint.
+
+        Raises ValueError with the names the tokenizer lacks.
+        """
+        vocabulary = tokenizer.get_vocab()
+        named = {
+            "begin_of_text": "<|startoftext|>",
+            "end_of_text": "<|endoftext|>",
+            "start_header": "<|start_header_id|>",
+            "end_header": "<|end_header_id|>",
+            "end_of_turn": "<|eot_id|>",
+            "mask": "<|mdm_mask|>",
+            "image": "<IMG_CONTEXT>",
+            "image_start": "<img>",
+            "image_end": "</img>",
+        }
+        markers = [f"<|Mask_Cap_{i}|>" for i in range(max_regions)]
+        rois = [f"<|reserved_token_{i}|>" for i in range(max_regions)]
+        missing = [name for name in [*named.values(), *markers, *rois] if name not in vocabulary]
+        if missing:
+            raise ValueError(
+                f"the tokenizer lacks {len(missing)} special tokens this model needs: {', '.join(missing)}; "
+                "use the tokenizer files that belong to the checkpoint"
+            )
+        return cls(
+            tokenizer,
+            **{field: vocabulary[name] for field, name in named.items()},
+            captions=tuple(vocabulary[name] for name in markers),
+            rois=tuple(vocabulary[name] for name in rois),
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text; what looks like a special token inside it stays text."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, special tokens left out, surrounding white space stripped."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text).strip()
+
+    def turn(self, role: str) -> list[int]:
+        """`<|start_header_id|>role<|end_header_id|>`"""
+        return [self.start_header, *self.encode(role), self.end_header]
+
+    def image_span(self, count: int) -> list[int]:
+        """`<img>`, `count` places for image tokens, `</img>`"""
+        return [self.image_start, *[self.image] * count, self.image_end]
+
+    def system_and_image(self, image_tokens: int) -> list[int]:
+        """The prompt of a region pass up to and including the image."""
+        system = [*self.turn("system"), *self.encode(SYSTEM), self.end_of_turn, *self.encode("\n")]
+        return [*system, *self.turn("user"), *self.encode("\n"), *self.image_span(image_tokens)]
+
+    def instruction(self, text: str) -> list[int]:
+        """The instruction and the opening of the answer."""
+        ask = [*self.encode("\n" + text), self.end_of_turn, *self.encode("\n")]
+        return [*ask, *self.turn("assistant"), *self.encode("\n")]
+
+    def question(self, image_tokens: int, text: str) -> list[int]:
+        """The image-level prompt: no system turn."""
+        ask = [*self.image_span(image_tokens), *self.encode("\n" + text), self.end_of_turn]
+        return [*self.turn("user"), *self.encode("\n"), *ask, *self.turn("assistant"), *self.encode("\n")]
+
+    @property
+    def banned_in_chat(self) -> torch.Tensor:
+        """Ids that an answer never contains: begin and end of text, headers, mask."""
+        ids = [self.begin_of_text, self.end_of_text, self.start_header, self.end_header, self.mask]
+        return torch.tensor(ids)
+
+    @property
+    def banned_in_captions(self) -> torch.Tensor:
+        """Every special id but the two that end a caption."""
+        special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        return torch.tensor(sorted(special - {self.end_of_turn, self.end_of_text}))
