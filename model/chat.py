@@ -9,7 +9,7 @@ from torch import Tensor
 from model.batch import collate_images
 from model.decode import Caption, cut_caption
 from model.denoiser import CaptionLogits, blind_prefix
-from model.diffusion import LogitsFn, Sampling, denoise_blocks, guided
+from model.diffusion import Denoised, LogitsFn, Sampling, denoise_blocks, guided
 from model.layout import plan_chat
 from model.preprocess import PreparedImage
 
@@ -32,9 +32,16 @@ class ChatSettings:
     seed: int = 0
 
 
-@torch.inference_mode()
 def answer_question(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Caption:
     """The answer of an image-level model to a question about a picture."""
+    result = denoise_answer(model, image, question, settings)
+    confidence = result.confidence.exp()[0].tolist()
+    return cut_caption(model.tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
+
+
+@torch.inference_mode()
+def denoise_answer(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Denoised:
+    """All slots (1, length) of the answer."""
     blank = [model.tokens.mask] * settings.length
     layout = plan_chat(model.tokens, model.config, tiles=len(image.tiles), question=question, answer=blank)
     batch = collate_images([image], [layout]).to(model.device)
@@ -50,6 +57,4 @@ def answer_question(model: "PerceptionDLMBase", image: PreparedImage, question: 
     sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, banned=model.tokens.banned_in_chat)
     canvas = torch.full((1, settings.length), model.tokens.mask, device=model.device)
     generators = [torch.Generator().manual_seed(settings.seed)]
-    result = denoise_blocks(logits_fn, canvas, model.tokens.mask, settings.steps, settings.block, sampling, generators)
-    confidence = result.confidence.exp()[0].tolist()
-    return cut_caption(model.tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
+    return denoise_blocks(logits_fn, canvas, model.tokens.mask, settings.steps, settings.block, sampling, generators)

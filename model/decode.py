@@ -103,7 +103,7 @@ def caption_passes(
     batch = plan_batch(model, passes, settings)
     embeds = model.embed(batch)
     encoded = _now(model.device)
-    result = _denoise(model, batch, embeds, passes, settings)
+    result = denoise_batch(model, batch, embeds, passes, settings)
     decoded = _now(model.device)
 
     shape = batch.slots.shape
@@ -152,7 +152,7 @@ def cut_caption(tokens: Tokens, ids: Sequence[int], confidence: Sequence[float],
     )
 
 
-def _denoise(
+def denoise_batch(
     model: "PerceptionDLM",
     batch: Batch,
     embeds: Tensor,

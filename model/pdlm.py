@@ -62,19 +62,30 @@ class PerceptionDLMBase(PreTrainedModel):
         folder = checkpoint.resolve(source)
         config = kwargs.pop("config", None) or checkpoint.read_config(folder)
         cls._check_kind(config, folder)
+        model = cls._load(folder, folder, config, use_safetensors=True, local_files_only=True, **kwargs)
+        model.tokens = checkpoint.read_tokens(folder, config)
+        return model
+
+    @classmethod
+    def from_weights(cls, weights: dict[str, Tensor], config: PerceptionDLMConfig, tokens: Tokens) -> Self:
+        """A model with the given parameters, in their dtype. Raises ValueError unless they fit exactly."""
+        dtype = weights["language_model.model.embed_tokens.weight"].dtype
+        model = cls._load("the given weights", None, config, state_dict=weights, dtype=dtype)
+        model.tokens = tokens
+        return model
+
+    @classmethod
+    def _load(cls, name: object, folder: Path | None, config: PerceptionDLMConfig, **kwargs: Any) -> Self:
         with checkpoint.quiet():
             model, info = super().from_pretrained(
                 folder,
                 config=config,
-                use_safetensors=True,
-                local_files_only=True,
                 ignore_mismatched_sizes=True,  # listed with everything else that does not fit
                 output_loading_info=True,
                 **kwargs,
             )
-        checkpoint.check_loaded(folder, config, info)
-        model.tokens = checkpoint.read_tokens(folder, config)
-        return model
+        checkpoint.check_loaded(name, config, info)
+        return model.eval()
 
     @classmethod
     def _check_kind(cls, config: PerceptionDLMConfig, folder: Path) -> None:

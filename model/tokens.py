@@ -13,6 +13,26 @@ from transformers import PreTrainedTokenizerFast
 REGION_INSTRUCTION = "Describe each masked region in detail."
 SYSTEM = "\nYou are a helpful assistant."
 
+NAMES = {
+    "begin_of_text": "<|startoftext|>",
+    "end_of_text": "<|endoftext|>",
+    "start_header": "<|start_header_id|>",
+    "end_header": "<|end_header_id|>",
+    "end_of_turn": "<|eot_id|>",
+    "mask": "<|mdm_mask|>",
+    "image": "<IMG_CONTEXT>",
+    "image_start": "<img>",
+    "image_end": "</img>",
+}
+CAPTION_MARKER = "<|Mask_Cap_{}|>"
+ROI_PLACEHOLDER = "<|reserved_token_{}|>"
+MOST_REGIONS = 16  # for which a tokenizer made here has tokens
+
+# LLaDA has these; PerceptionDLM adds the image tokens, then the caption markers.
+TEXT_TOKENS = [*list(NAMES.values())[:6], *(ROI_PLACEHOLDER.format(i) for i in range(MOST_REGIONS))]
+IMAGE_TOKENS = list(NAMES.values())[6:]
+REGION_TOKENS = [CAPTION_MARKER.format(i) for i in range(MOST_REGIONS)]
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -42,20 +62,9 @@ class Tokens:
         Raises ValueError with the names the tokenizer lacks.
         """
         vocabulary = tokenizer.get_vocab()
-        named = {
-            "begin_of_text": "<|startoftext|>",
-            "end_of_text": "<|endoftext|>",
-            "start_header": "<|start_header_id|>",
-            "end_header": "<|end_header_id|>",
-            "end_of_turn": "<|eot_id|>",
-            "mask": "<|mdm_mask|>",
-            "image": "<IMG_CONTEXT>",
-            "image_start": "<img>",
-            "image_end": "</img>",
-        }
-        markers = [f"<|Mask_Cap_{i}|>" for i in range(max_regions)]
-        rois = [f"<|reserved_token_{i}|>" for i in range(max_regions)]
-        missing = [name for name in [*named.values(), *markers, *rois] if name not in vocabulary]
+        markers = [CAPTION_MARKER.format(i) for i in range(max_regions)]
+        rois = [ROI_PLACEHOLDER.format(i) for i in range(max_regions)]
+        missing = [name for name in [*NAMES.values(), *markers, *rois] if name not in vocabulary]
         if missing:
             raise ValueError(
                 f"the tokenizer lacks {len(missing)} special tokens this model needs: {', '.join(missing)}; "
@@ -63,7 +72,7 @@ class Tokens:
             )
         return cls(
             tokenizer,
-            **{field: vocabulary[name] for field, name in named.items()},
+            **{field: vocabulary[name] for field, name in NAMES.items()},
             captions=tuple(vocabulary[name] for name in markers),
             rois=tuple(vocabulary[name] for name in rois),
         )
