@@ -177,19 +177,16 @@ def denoise_batch(
         logits_fn = guided(logits_fn, logits_of(blind_prefix(model, batch, embeds)), settings.cfg_scale)
     banned = model.tokens.banned_in_captions if isolated else None
     sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, banned)
-    generators = _generators(passes, shape[1], isolated) if settings.temperature > 0 else None
+    generators = _generators(passes, shape[1]) if settings.temperature > 0 else None
     if settings.sampler == "remask":
         return denoise_remask(logits_fn, canvas, mask, settings.steps, sampling, generators)
     threshold = settings.threshold if settings.sampler == "threshold" else None
     return denoise_reveal(logits_fn, canvas, mask, settings.steps, sampling, generators, threshold=threshold)
 
 
-def _generators(passes: Sequence[PreparedPass], most: int, isolated: bool) -> list[torch.Generator]:
-    """One generator a pool, seeded by its region (by the first region of a pass that is one pool)."""
-    seeds = []
-    for prepared in passes:
-        padded = [*prepared.seeds, *[0] * (most - len(prepared.seeds))]
-        seeds += padded if isolated else padded[:1]
+def _generators(passes: Sequence[PreparedPass], most: int) -> list[torch.Generator]:
+    """One generator for each of the `most` captions a row of the batch has room for, seeded by its region."""
+    seeds = [seed for prepared in passes for seed in (*prepared.seeds, *[0] * (most - len(prepared.seeds)))]
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 

@@ -48,8 +48,8 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """Tokens (P, N) drawn from logits (P, N, V), and the log-probability of each, in fp32.
 
-    generators: one a pool, on the CPU, so that a pool draws the same whatever it is batched with; only read when
-    the temperature is above 0.
+    generators: on the CPU, each drawing for an equal share of the slots, in order, so that what a caption draws does
+    not depend on what it is batched with; only read when the temperature is above 0.
     """
     logits = logits.float()
     if sampling.banned is not None:
@@ -57,7 +57,7 @@ def predict(
     if sampling.temperature == 0:
         top, tokens = logits.max(dim=-1)
     else:
-        assert generators is not None and len(generators) == len(logits)
+        assert generators is not None
         kept = nucleus(logits / sampling.temperature, sampling.top_p, sampling.top_k)
         tokens = (kept + gumbel(kept.shape, generators).to(kept.device)).argmax(dim=-1)
         top = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
@@ -76,10 +76,12 @@ def nucleus(logits: Tensor, top_p: float, top_k: int) -> Tensor:
     return logits
 
 
-def gumbel(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
-    """Gumbel noise of shape (P, ...), pool by pool from its own generator."""
-    uniform = torch.stack([torch.rand(tuple(shape[1:]), generator=generator) for generator in generators])
-    return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+def gumbel(shape: torch.Size, generators: Sequence[torch.Generator]) -> Tensor:
+    """Gumbel noise of shape (P, N, V), an equal share of the P N slots from each generator."""
+    share, rest = divmod(shape[0] * shape[1], len(generators))
+    assert rest == 0
+    uniform = torch.cat([torch.rand(share, shape[2], generator=generator) for generator in generators])
+    return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7))).view(shape)
 
 
 def guided(conditional: LogitsFn, unconditional: LogitsFn, scale: float) -> LogitsFn:

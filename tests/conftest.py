@@ -1,0 +1,14 @@
+"""Settings every test shares."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# A test that reached for the hub would depend on the network; read by huggingface_hub when it is first imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# No deadline: the first example of a test pays for imports. In CI the examples are the same in every run, so that a
+# red run means the change, not the luck of the draw.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")

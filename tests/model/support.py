@@ -1,0 +1,46 @@
+"""Small models, pictures and masks that the tests of `model` share."""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.config import RegionConfig
+from model.pdlm import PerceptionDLM
+from model.preprocess import PreparedPass, prepare_image, prepare_pass
+from model.sizes import random_model
+
+ISOLATED = RegionConfig.isolated(max_regions=6, roi_size=4)
+RELEASED = RegionConfig.released(max_regions=6, roi_size=4)
+
+
+@cache
+def tiny(regions: RegionConfig = ISOLATED) -> PerceptionDLM:
+    """A random model whose attention is sharp enough for every token to matter."""
+    model = random_model("tiny", seed=1, regions=regions)
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            parameter.data.mul_(4.0)
+    return model
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def boxes(width: int, height: int, count: int, seed: int = 0) -> NDArray[np.bool_]:
+    """`count` rectangular masks of different areas."""
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((count, height, width), dtype=bool)
+    for i in range(count):
+        w, h = width // 2 - 5 * i, height // 2 - 3 * i
+        x, y = rng.integers(0, width - w), rng.integers(0, height - h)
+        masks[i, y : y + h, x : x + w] = True
+    return masks
+
+
+def one_pass(model: PerceptionDLM, width: int, height: int, count: int, seed: int = 0) -> PreparedPass:
+    image = prepare_image(picture(width, height, seed), model.config)
+    return prepare_pass(image, boxes(width, height, count, seed), model.config, seeds=list(range(count)))
