@@ -64,6 +64,13 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def make_readable(folder: Path) -> None:
+    """Give weight files the permissions of config.json: safetensors makes files that only their owner can read."""
+    mode = (folder / "config.json").stat().st_mode
+    for path in weight_files(folder):
+        path.chmod(mode)
+
+
 # --- what -------------------------------------------------------------------------------------------------------
 
 

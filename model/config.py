@@ -89,6 +89,7 @@ class PerceptionDLMConfig(PreTrainedConfig):
     text_config: a LlamaConfig, run bidirectionally.
     min_tiles, max_tiles: how many tiles a picture may be cut into, the thumbnail not counted.
     regions: None for an image-level checkpoint.
+    random_weights: set by what makes a model without training it, so that users can be told.
     """
 
     model_type = "perception_dlm"
@@ -106,6 +107,7 @@ class PerceptionDLMConfig(PreTrainedConfig):
         min_tiles: int,
         max_tiles: int,
         regions: RegionConfig | dict[str, Any] | None,
+        random_weights: bool = False,
         **kwargs: Any,
     ) -> None:
         self.vision_config = SiglipVisionConfig(**vision_config) if isinstance(vision_config, dict) else vision_config
@@ -117,6 +119,7 @@ class PerceptionDLMConfig(PreTrainedConfig):
         self.min_tiles = min_tiles
         self.max_tiles = max_tiles
         self.regions = RegionConfig.from_dict(regions) if isinstance(regions, dict) else regions
+        self.random_weights = random_weights
         kwargs.pop("tie_word_embeddings", None)  # stated once, in text_config
         super().__init__(**kwargs)
         self._validate()

@@ -96,6 +96,7 @@ class PerceptionDLMBase(PreTrainedModel):
         """Write config, weights (safetensors, sharded when large) and tokenizer."""
         with checkpoint.quiet():
             super().save_pretrained(folder, **kwargs)
+        checkpoint.make_readable(Path(folder))
         self.tokens.tokenizer.save_pretrained(folder)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -94,6 +94,7 @@ def size_config(size: Size, regions: RegionConfig | None) -> PerceptionDLMConfig
         min_tiles=1,
         max_tiles=6,
         regions=regions,
+        random_weights=True,
     )
 
 

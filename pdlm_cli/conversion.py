@@ -1,0 +1,74 @@
+"""Checkpoints made from others, or from nothing, written whole or not at all."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pdlm_cli.engine import DTYPES
+from pdlm_cli.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from model.pdlm import PerceptionDLMBase
+
+# Of the published checkpoint: regions a pass, and RoI tokens along a side.
+MAX_REGIONS, ROI_SIZE = 6, 4
+
+
+def convert_llada(llada: str, siglip: str, seed: int, out: Path) -> None:
+    """An image-level base model from LLaDA and SigLIP-2, each a folder or a hub id, into folder `out`.
+
+    seed: of the connector between the two and of new rows of the vocabulary. Raises ConfigError if either is
+    not what it should be or `out` exists, OutputError.
+    """
+    _refuse_existing(out)
+    from model.assemble import assemble_base
+
+    try:
+        model = assemble_base(llada, siglip, seed=seed)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    _save(model, out)
+
+
+def make_random(size: str, semantics: str, dtype: str, seed: int, out: Path) -> None:
+    """A region model of random weights, for trying things out and for measuring, into folder `out`.
+
+    semantics: "isolated" or "released", see model.config. dtype: a key of DTYPES. Raises ConfigError for an
+    unknown size or if `out` exists, OutputError.
+    """
+    _refuse_existing(out)
+    import torch
+
+    from model.config import RegionConfig
+    from model.sizes import random_model
+
+    regions = RegionConfig.released if semantics == "released" else RegionConfig.isolated
+    try:
+        model = random_model(
+            size, seed=seed, regions=regions(MAX_REGIONS, ROI_SIZE), dtype=getattr(torch, DTYPES[dtype])
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    _save(model, out)
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        raise ConfigError(f"{out} exists already; choose another folder, or remove it first")
+
+
+def _save(model: "PerceptionDLMBase", out: Path) -> None:
+    """Beside its final place first: a folder of that name is always a complete checkpoint."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        try:
+            model.save_pretrained(temporary)
+            temporary.chmod(0o755)  # mkdtemp makes folders that only their owner can open
+            temporary.rename(out)
+        except BaseException:
+            shutil.rmtree(temporary)
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error

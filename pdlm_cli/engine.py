@@ -1,0 +1,157 @@
+"""The model as the pipeline sees it: prepare an image, prepare a pass, caption a batch of passes.
+
+torch is imported only when an engine is loaded.
+"""
+
+import importlib.resources
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pdlm_cli.errors import ConfigError, DeviceError
+
+if TYPE_CHECKING:
+    from model.decode import DecodeSettings, PassCaptions
+    from model.pdlm import PerceptionDLM
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+class Engine(Protocol):
+    """What captioning needs of a model. The prepare functions are called from several threads at once.
+
+    max_regions: most regions of a pass. model_sha256: tells one set of weights and settings from another.
+    """
+
+    @property
+    def max_regions(self) -> int: ...
+
+    @property
+    def model_sha256(self) -> str: ...
+
+    @property
+    def facts(self) -> Mapping[str, str]: ...
+
+    def prepare_image(self, picture: Image.Image) -> Any:
+        """picture: mode RGB. Returns what all passes of the picture share."""
+
+    def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int]) -> Any:
+        """masks: (R, height, width) of the picture, none empty, R <= max_regions. seeds: one a mask."""
+
+    def caption(self, passes: Sequence[Any]) -> list["PassCaptions"]:
+        """Captions of one batch of passes, of one or more images. Raises DeviceError."""
+
+
+@dataclass(frozen=True)
+class ModelEngine:
+    """A loaded checkpoint with its decoding settings. facts: name, device, dtype, weights, versions."""
+
+    model: "PerceptionDLM"
+    settings: "DecodeSettings"
+    max_regions: int
+    model_sha256: str
+    facts: Mapping[str, str]
+
+    def prepare_image(self, picture: Image.Image) -> Any:
+        from model.preprocess import prepare_image
+
+        return prepare_image(picture, self.model.config)
+
+    def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int]) -> Any:
+        from model.preprocess import prepare_pass
+
+        return prepare_pass(image, masks, self.model.config, seeds=seeds)
+
+    def caption(self, passes: Sequence[Any]) -> list["PassCaptions"]:
+        from model.decode import caption_passes
+
+        with _device_errors():
+            return caption_passes(self.model, passes, self.settings)
+
+
+def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping[str, Any]) -> ModelEngine:
+    """Load a checkpoint onto a device.
+
+    checkpoint: folder or hub id, None for the one that ships. device: "auto" or a torch device. dtype: "auto"
+    (bf16 on CUDA, fp32 elsewhere) or a key of DTYPES. decode: fields of model.decode.DecodeSettings.
+    Raises ConfigError if any of it does not exist or does not fit together, DeviceError.
+    """
+    # Before torch, which takes seconds to import.
+    source = checkpoint if checkpoint is not None else str(shipped_checkpoint())
+    import torch
+    import transformers
+
+    from model.checkpoint import fingerprint, resolve
+    from model.decode import DecodeSettings
+    from model.pdlm import PerceptionDLM
+
+    where = _pick_device(device)
+    if dtype == "auto":
+        dtype = "bf16" if where.type == "cuda" else "fp32"
+    try:
+        settings = DecodeSettings(**decode)
+        folder = resolve(source)
+        with _device_errors():
+            model = PerceptionDLM.from_pretrained(folder, dtype=getattr(torch, DTYPES[dtype])).to(where)
+        settings.check(model.config)
+    except DeviceError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    assert model.config.regions is not None
+    facts = {
+        "model": str(folder),
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
+        "dtype": dtype,
+        "weights": "random" if model.config.random_weights else "trained",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    return ModelEngine(model, settings, model.config.regions.max_regions, fingerprint(folder), facts)
+
+
+def shipped_checkpoint() -> Path:
+    """Folder of the small checkpoint inside the package. Raises ConfigError if this build has none."""
+    folder = Path(str(importlib.resources.files("model") / "tiny"))
+    if not (folder / "config.json").is_file():
+        raise ConfigError(
+            "no checkpoint ships with this build; name one with --model, or make a random one to try things: "
+            "pdlm convert random --size tiny CHECKPOINT"
+        )
+    return folder
+
+
+def _pick_device(name: str) -> Any:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {name!r} is no device; expected auto, cpu, cuda or cuda:0") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise ConfigError(
+            f"--device {name}: torch {torch.__version__} sees {found} CUDA devices here; use another, or cpu"
+        )
+    return device
+
+
+@contextmanager
+def _device_errors() -> Iterator[None]:
+    """Failures of the device, told apart from ours: the same command may work on another try."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(f"the device is out of memory; try a smaller --batch-size ({error})") from error
+    except torch.AcceleratorError as error:
+        raise DeviceError(f"the device failed: {error}") from error

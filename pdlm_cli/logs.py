@@ -1,0 +1,69 @@
+"""Logs of a run, on stderr in the chosen form and as JSON lines in the run directory."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+log = logging.getLogger("pdlm_cli")
+
+
+def configure(log_format: str) -> tuple[Console, str]:
+    """Send the package's logs to stderr: rich, plain, json, or auto: rich on a terminal, plain elsewhere.
+
+    Returns the console that progress and tables must share with the logs, and the form chosen.
+    """
+    chosen = log_format
+    if log_format == "auto":
+        chosen = "rich" if sys.stderr.isatty() else "plain"
+    console = Console(stderr=True)
+    handler: logging.Handler
+    if chosen == "rich":
+        handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonLines() if chosen == "json" else PlainLines())
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.handlers = [handler]
+    return console, chosen
+
+
+@contextmanager
+def also_to(path: Path) -> Iterator[None]:
+    """Append the logs to a file as JSON lines, whatever stderr shows."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(JsonLines())
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+class PlainLines(logging.Formatter):
+    """`12:30:01 INFO: message`, one line an event."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s: %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\n", "\\n").replace("\r", "\\r")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, message, and what was passed as extra={"facts": {...}}."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        event = {"time": time, "level": record.levelname.lower(), "message": record.getMessage()}
+        if record.exc_info:
+            event["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(event | getattr(record, "facts", {}), ensure_ascii=False)

@@ -1,0 +1,67 @@
+"""The `pdlm` command group: commands are imported when they are used, and errors become exit codes."""
+
+import importlib
+import logging
+from typing import Any
+
+import click
+
+from pdlm_cli import __version__
+from pdlm_cli.errors import Interrupted, PdlmError
+
+# name -> its line in `pdlm --help`, kept here so that the list costs no import of the command.
+COMMANDS = {
+    "caption": "Caption every masked region of a set of images.",
+    "convert": "Make or convert checkpoints.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports `pdlm_cli.commands.<name>` only when `<name>` is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"pdlm_cli.commands.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PdlmError as error:
+            logging.getLogger("pdlm_cli").error("%s", error)
+            ctx.exit(error.exit_code)
+        except Interrupted as signal:
+            logging.getLogger("pdlm_cli").error("stopped by %s before anything was captioned", signal.name)
+            ctx.exit(signal.exit_code)
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="pdlm")
+def main() -> None:
+    """Parallel region captions with PerceptionDLM, in batches, from files to Parquet.
+
+    \b
+    Examples:
+      pdlm caption --input masks.json --images photos/ --output out/
+      pdlm convert random --size tiny tiny-checkpoint/
+      pdlm caption --help
+
+    \b
+    Exit codes:
+      0  all rows are ok, or errors stay within --max-error-rate
+      1  a bug in pdlm                   2  usage or configuration
+      3  finished, with error rows       4  the input cannot be read
+      5  the output cannot be written    6  the device failed
+      7  another run holds the output    130/143  interrupted
+    """

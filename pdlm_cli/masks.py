@@ -1,0 +1,168 @@
+"""Masks from untrusted input: run lengths and polygons to pixels, or a clean RegionError.
+
+pycocotools decodes run lengths without checking them (a dangling byte corrupts its heap), so they are decoded
+here. It still draws the polygons, whose pixels are its convention, after their coordinates are checked.
+
+COCO run lengths walk down the columns, left column first, and alternate outside, inside, outside, ...
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from pdlm_cli.errors import RegionError
+
+# pycocotools counts in 32-bit units of a fifth of a pixel and holds every such step of the outline in memory.
+MAX_COORDINATE = 1_000_000.0
+MAX_OUTLINE = 2_000_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """One non-empty mask, eight pixels a byte so that an image may have hundreds.
+
+    area: pixels inside. bbox_xywh: the smallest box, in pixels: left, top, width, height.
+    digest: hex sha256 of size and pixels, the same however the mask was written.
+    """
+
+    packed: NDArray[np.uint8]
+    width: int
+    height: int
+    area: int
+    bbox_xywh: tuple[int, int, int, int]
+    digest: str
+
+    def pixels(self) -> NDArray[np.bool_]:
+        """(height, width), True inside."""
+        bits = np.unpackbits(self.packed, count=self.width * self.height)
+        return bits.reshape(self.height, self.width).view(np.bool_)
+
+
+def pack(pixels: NDArray[np.bool_]) -> Mask:
+    """Measure and pack a mask (height, width). Raises RegionError empty_mask if no pixel is inside."""
+    height, width = pixels.shape
+    columns, rows = np.flatnonzero(pixels.any(axis=0)), np.flatnonzero(pixels.any(axis=1))
+    if not columns.size:
+        raise RegionError("empty_mask", "no pixel is inside the mask; leave the region out of the input")
+    left, top = int(columns[0]), int(rows[0])
+    packed = np.packbits(pixels)
+    return Mask(
+        packed=packed,
+        width=width,
+        height=height,
+        area=int(np.count_nonzero(pixels)),
+        bbox_xywh=(left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1),
+        digest=hashlib.sha256(f"{width}x{height}:".encode() + packed.tobytes()).hexdigest(),
+    )
+
+
+def stated_size(segmentation: Any) -> tuple[int, int] | None:
+    """(width, height) that a run-length mask states, None for masks that state none (polygons).
+
+    Read before decoding, so that a forged size never decides how much memory is taken. Raises RegionError
+    bad_mask if the size is missing or no size.
+    """
+    if not isinstance(segmentation, dict):
+        return None
+    size = segmentation.get("size")
+    if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
+        raise _bad("run lengths need 'size': [height, width], two whole numbers above 0")
+    height, width = size
+    return width, height
+
+
+def decode(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
+    """Pixels (height, width) of a COCO segmentation drawn on a picture of that size; may be empty.
+
+    segmentation: {"size", "counts": text or list}, or a list of polygons [x0, y0, x1, y1, ...] in pixels,
+    whose parts are merged. A size it states must have been compared with the picture's (see stated_size).
+    Raises RegionError bad_mask.
+    """
+    if isinstance(segmentation, list):
+        return _draw_polygons(segmentation, width, height)
+    if not isinstance(segmentation, dict):
+        found = "nothing" if segmentation is None else f"a {type(segmentation).__name__}"
+        raise _bad(f"expected polygons or run lengths, found {found}")
+    assert stated_size(segmentation) == (width, height)
+    counts = segmentation.get("counts")
+    if isinstance(counts, str):
+        return _expand(_read_compressed(counts), width, height)
+    if isinstance(counts, list):
+        if not all(type(count) is int and 0 <= count <= width * height for count in counts):
+            raise _bad("'counts' must hold whole numbers from 0 to the number of pixels")
+        return _expand(np.array(counts, dtype=np.int64), width, height)
+    raise _bad(f"'counts' must be a text or a list of whole numbers, found a {type(counts).__name__}")
+
+
+def _read_compressed(text: str) -> NDArray[np.int64]:
+    """Run lengths from COCO's text form.
+
+    Each character carries six bits above '0': bit 5 says that the number goes on, the other five are its next
+    higher bits, two's complement. From the fourth number on, each is a difference to the one two before.
+    """
+    if not text.isascii():
+        raise _bad("'counts' holds characters outside ASCII")
+    symbols = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - ord("0")
+    if not symbols.size:
+        raise _bad("'counts' is empty")
+    if symbols.min() < 0 or symbols.max() > 63:
+        raise _bad("'counts' holds characters that no run length uses")
+    ends = np.flatnonzero(symbols & 32 == 0)
+    if not ends.size or ends[-1] != symbols.size - 1:
+        raise _bad("'counts' stops in the middle of a number")
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    digits = ends - starts + 1
+    if digits.max() > 7:
+        raise _bad("'counts' holds a number of more than 35 bits")
+
+    shift = 5 * (np.arange(symbols.size) - np.repeat(starts, digits))
+    numbers = np.add.reduceat((symbols & 31) << shift, starts)
+    negative = symbols[ends] & 16 != 0
+    numbers -= np.where(negative, np.int64(1) << (5 * digits), 0)
+    # The differences chain along the odd places and, after the first number, along the even ones.
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+def _expand(counts: NDArray[np.int64], width: int, height: int) -> NDArray[np.bool_]:
+    if counts.size and int(counts.min()) < 0:
+        raise _bad("'counts' holds a negative run length")
+    # Each run is checked before the sum, which could wrap around to the right value otherwise.
+    too_long = counts.size and int(counts.max()) > width * height
+    if too_long or int(counts.sum()) != width * height:
+        raise _bad(f"run lengths do not add up to the {width * height} pixels of {width}x{height}")
+    inside = np.arange(counts.size) % 2 == 1
+    return np.ascontiguousarray(np.repeat(inside, counts).reshape(width, height).T)
+
+
+def _draw_polygons(polygons: list[Any], width: int, height: int) -> NDArray[np.bool_]:
+    if not polygons:
+        raise _bad("the list of polygons is empty")
+    for polygon in polygons:
+        _check_polygon(polygon)
+    drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+    pixels: NDArray[np.bool_] = np.ascontiguousarray(drawn).view(np.bool_)
+    return pixels
+
+
+def _check_polygon(polygon: Any) -> None:
+    if not isinstance(polygon, list):
+        raise _bad(f"a polygon must be a list [x0, y0, x1, y1, ...], found a {type(polygon).__name__}")
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise _bad(f"a polygon needs x and y of at least three points, found {len(polygon)} numbers")
+    if not all(type(number) in (int, float) and abs(number) <= MAX_COORDINATE for number in polygon):
+        raise _bad(f"a polygon may only hold finite pixel coordinates up to {MAX_COORDINATE:.0f}")
+    points = list(zip(polygon[::2], polygon[1::2], strict=True))
+    outline = math.fsum(math.dist(a, b) for a, b in zip(points, points[1:] + points[:1], strict=True))
+    if outline > MAX_OUTLINE:
+        raise _bad(f"a polygon's outline is {outline:.0f} pixels long; the limit is {MAX_OUTLINE:.0f}")
+
+
+def _bad(message: str) -> RegionError:
+    return RegionError("bad_mask", message)

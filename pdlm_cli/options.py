@@ -1,0 +1,146 @@
+"""Options that several commands share, as decorators. Light to import: only names and types."""
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# As model.decode.SAMPLERS has them; that module costs an import of torch.
+SAMPLERS = ("remask", "topk", "threshold")
+DTYPES = ("auto", "fp32", "bf16", "fp16")
+LOG_FORMATS = ("auto", "rich", "plain", "json")
+
+
+def model_options(command: Command) -> Command:
+    """--model, --device, --dtype."""
+    return _apply(
+        command,
+        click.option(
+            "--model",
+            metavar="PATH|HUB_ID",
+            help="Checkpoint folder or Hugging Face hub id.  [default: the small one that ships]",
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; auto prefers CUDA."),
+        click.option(
+            "--dtype",
+            type=click.Choice(DTYPES),
+            default="auto",
+            show_default=True,
+            help="Precision of the weights; auto is bf16 on CUDA, fp32 on CPU.",
+        ),
+    )
+
+
+def decode_options(command: Command) -> Command:
+    """--steps to --cache: the fields of model.decode.DecodeSettings, and --seed."""
+    return _apply(
+        command,
+        click.option(
+            "--steps",
+            type=click.IntRange(min=1),
+            default=32,
+            show_default=True,
+            help="Denoising steps; fewer is faster.",
+        ),
+        click.option(
+            "--length",
+            type=click.IntRange(min=1),
+            default=32,
+            show_default=True,
+            help="Tokens a caption may have.",
+        ),
+        click.option("--prompt", metavar="TEXT", help="Instruction.  [default: the one the checkpoint learnt]"),
+        click.option(
+            "--sampler",
+            type=click.Choice(SAMPLERS),
+            default="remask",
+            show_default=True,
+            help="Which tokens a step keeps: remask may take tokens back, topk keeps an even share, "
+            "threshold keeps all above --threshold.",
+        ),
+        click.option(
+            "--threshold",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=0.9,
+            show_default=True,
+            help="Confidence for --sampler threshold.",
+        ),
+        click.option(
+            "--temperature",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            show_default=True,
+            help="0 takes the likeliest token.",
+        ),
+        click.option(
+            "--top-p",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Sample from the likeliest tokens of this total probability.",
+        ),
+        click.option(
+            "--top-k",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Sample from this many likeliest tokens; 0 for all.",
+        ),
+        click.option(
+            "--cfg-scale",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            show_default=True,
+            help="Classifier-free guidance; 0 is off.",
+        ),
+        click.option(
+            "--cache",
+            default="auto",
+            show_default=True,
+            callback=_check_cache,
+            help="Keys and values between steps: auto, none, exact, frozen or refresh=K.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Seed of --temperature sampling.",
+        ),
+    )
+
+
+def logging_options(command: Command) -> Command:
+    """--log-format."""
+    return _apply(
+        command,
+        click.option(
+            "--log-format",
+            type=click.Choice(LOG_FORMATS),
+            default="auto",
+            show_default=True,
+            help="Logs and progress on stderr; auto is rich on a terminal, plain lines elsewhere.",
+        ),
+    )
+
+
+def default_workers() -> int:
+    """One core stays with the thread that feeds the model."""
+    return max(1, min(8, (os.cpu_count() or 1) - 1))
+
+
+def _check_cache(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"auto|none|exact|frozen|refresh=[1-9][0-9]*", value):
+        raise click.BadParameter(f"{value!r}; expected auto, none, exact, frozen or refresh=K with K of 1 or more")
+    return value
+
+
+def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """Decorate in reverse, so that --help lists the options in the order given."""
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,67 @@
+"""The output table: its schema, and a part of it as bytes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pdlm_cli.rows import Row
+
+SCHEMA_VERSION = "1"
+
+
+def _column(name: str, kind: Any, description: str, *, unit: str | None = None, nullable: bool = False) -> Any:
+    metadata = {"description": description} | ({"unit": unit} if unit else {})
+    return pa.field(name, kind, nullable=nullable, metadata=metadata)
+
+
+SCHEMA = pa.schema(
+    [
+        _column("region_key", pa.string(), "unique; hash of image id, region id, mask and image reference"),
+        _column("image_id", pa.string(), "as in the input"),
+        _column("region_id", pa.string(), "as in the input"),
+        _column("image_path", pa.string(), "as in the input, relative to the images folder of the run"),
+        _column("category", pa.string(), "name of the category, if the input has one", nullable=True),
+        _column("source_index", pa.int64(), "place of the region in the input, from 0"),
+        _column("image_width", pa.int32(), "of the decoded picture", unit="pixels", nullable=True),
+        _column("image_height", pa.int32(), "of the decoded picture", unit="pixels", nullable=True),
+        _column("mask_area_px", pa.int32(), "pixels inside the mask", unit="pixels", nullable=True),
+        _column(
+            "bbox_xywh",
+            pa.list_(pa.field("element", pa.float32()), 4),
+            "smallest box around the mask: left, top, width, height",
+            unit="pixels",
+            nullable=True,
+        ),
+        _column("caption", pa.string(), "null on error", nullable=True),
+        _column("status", pa.string(), "ok, error or skipped"),
+        _column("error_code", pa.string(), "null unless status is error", nullable=True),
+        _column("error_message", pa.string(), "for people", nullable=True),
+        _column("finish_reason", pa.string(), "eos: the caption ended; length: it was cut", nullable=True),
+        _column("tokens_generated", pa.int32(), "without padding", unit="tokens", nullable=True),
+        _column("denoise_steps", pa.int32(), "model steps the caption took", unit="steps", nullable=True),
+        _column("pass_id", pa.string(), "regions of one pass share it; the same in every run", nullable=True),
+        _column("pass_slot", pa.int16(), "slot of the region in its pass, from 0", nullable=True),
+        _column("pass_size", pa.int16(), "regions in the pass", unit="regions", nullable=True),
+        _column("load_ms", pa.float32(), "reading and decoding the picture, once an image", unit="ms", nullable=True),
+        _column("preprocess_ms", pa.float32(), "tiles and region prompts of the pass", unit="ms", nullable=True),
+        _column("encode_ms", pa.float32(), "vision and context, the whole batch", unit="ms", nullable=True),
+        _column("decode_ms", pa.float32(), "denoising, the whole batch", unit="ms", nullable=True),
+        _column("pass_ms", pa.float32(), "model call of the batch the pass ran in", unit="ms", nullable=True),
+        _column("pass_share_ms", pa.float32(), "pass_ms over the regions of the batch", unit="ms", nullable=True),
+        _column("mean_confidence", pa.float32(), "mean probability of the tokens, 0 to 1", nullable=True),
+        _column("attempt", pa.int16(), "1 unless the region was tried again"),
+        _column("finished_at", pa.timestamp("us", tz="UTC"), "when the row was complete"),
+    ]
+)
+
+
+def part_bytes(rows: Sequence[Row], metadata: Mapping[str, str]) -> bytes:
+    """Rows as one zstd Parquet file. metadata: run id and hashes for the schema; the version is added."""
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    schema = SCHEMA.with_metadata({"pdlm.schema_version": SCHEMA_VERSION, **metadata})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

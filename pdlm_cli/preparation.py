@@ -1,0 +1,152 @@
+"""From an entry of the input to passes ready for the model, in worker threads ahead of it."""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pdlm_cli import masks as masks_of
+from pdlm_cli.engine import Engine
+from pdlm_cli.errors import RegionError
+from pdlm_cli.images import find_image, load_image
+from pdlm_cli.masks import Mask
+from pdlm_cli.passes import Pass, plan_passes
+from pdlm_cli.regions import ImageEntry, Region, region_key
+from pdlm_cli.rows import Row
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass
+class PassWork:
+    """A pass ready for the model. members: indices into the entry's regions, in the order of its masks."""
+
+    plan: Pass
+    members: tuple[int, ...]
+    prepared: Any
+    preprocess_ms: float
+
+
+@dataclass
+class ImageWork:
+    """An image on its way through the pipeline.
+
+    known: columns known so far, one dict a region. rows: finished rows, None where a caption is to come.
+    """
+
+    entry: ImageEntry
+    part: int
+    known: list[dict[str, Any]]
+    rows: list[Row | None]
+    passes: list[PassWork] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return None not in self.rows
+
+    def fail(self, index: int, error: RegionError) -> None:
+        """Make region `index` an error row."""
+        self.rows[index] = Row(
+            **self.known[index],
+            status="error",
+            error_code=error.code,
+            error_message=str(error),
+            finished_at=datetime.now(UTC),
+        )
+
+
+def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_outside: bool, seed: int) -> ImageWork:
+    """Load the picture once, decode the masks, and prepare its passes; what cannot be is an error row."""
+    keys = [region_key(entry, region) for region in entry.regions]
+    known = [_identity(entry, region, key) for region, key in zip(entry.regions, keys, strict=True)]
+    work = ImageWork(entry, part, known, [None] * len(known))
+
+    started = time.perf_counter()
+    try:
+        picture = load_image(find_image(root, entry.file_name, allow_outside=allow_outside))
+    except RegionError as error:
+        for i in range(len(known)):
+            work.fail(i, error)
+        return work
+    loaded = time.perf_counter()
+
+    usable: list[tuple[int, Mask]] = []
+    for i, region in enumerate(entry.regions):
+        known[i] |= {"image_width": picture.width, "image_height": picture.height}
+        known[i]["load_ms"] = 1000 * (loaded - started)
+        try:
+            mask = _read_mask(region, entry, picture.size)
+        except RegionError as error:
+            work.fail(i, error)
+            continue
+        known[i] |= {"mask_area_px": mask.area, "bbox_xywh": mask.bbox_xywh}
+        usable.append((i, mask))
+    if not usable:
+        return work
+
+    plans = plan_passes([keys[i] for i, _ in usable], [mask for _, mask in usable], engine.max_regions)
+    image = engine.prepare_image(picture)
+    shared_ms = 1000 * (time.perf_counter() - loaded) / len(plans)
+    for plan in plans:
+        started = time.perf_counter()
+        members = tuple(usable[i][0] for i in plan.members)
+        pixels = np.stack([usable[i][1].pixels() for i in plan.members])
+        prepared = engine.prepare_pass(image, pixels, [_seed(seed, keys[i]) for i in members])
+        own_ms = 1000 * (time.perf_counter() - started)
+        work.passes.append(PassWork(plan, members, prepared, shared_ms + own_ms))
+    return work
+
+
+def run_ahead(items: Iterable[Item], work: Callable[[Item], Result], workers: int) -> Generator[Result, None, None]:
+    """`work` of each item in input order, computed by threads, 2 x workers items ahead at most."""
+    pending: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _identity(entry: ImageEntry, region: Region, key: str) -> dict[str, Any]:
+    return {
+        "region_key": key,
+        "image_id": entry.image_id,
+        "region_id": region.region_id,
+        "image_path": entry.file_name,
+        "category": region.category,
+        "source_index": region.source_index,
+    }
+
+
+def _read_mask(region: Region, entry: ImageEntry, size: tuple[int, int]) -> Mask:
+    """The region's mask on a picture of `size` (width, height).
+
+    A mask belongs to the size it states itself, or else to the size the input states for the image.
+    """
+    stated = masks_of.stated_size(region.segmentation)
+    drawn_on = stated or (entry.width or size[0], entry.height or size[1])
+    if drawn_on != size:
+        raise RegionError(
+            "size_mismatch",
+            f"the mask belongs to a picture of {drawn_on[0]}x{drawn_on[1]} pixels, this one has "
+            f"{size[0]}x{size[1]}; use the picture that was annotated",
+        )
+    return masks_of.pack(masks_of.decode(region.segmentation, *size))
+
+
+def _seed(seed: int, key: str) -> int:
+    """0 to 2^63 - 1, the same for a region whatever else is in the run."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8]) >> 1

@@ -1,0 +1,1 @@
+"""One module per input format, each with NAME, EXPECTED, recognises(value) and read(value)."""

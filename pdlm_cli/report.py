@@ -1,0 +1,120 @@
+"""What a run has done so far, in numbers; owns the exit code."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from pdlm_cli.rows import Row
+
+EXAMPLES = 5
+
+
+class Report:
+    """Counts of rows by status and code, and where the time went."""
+
+    def __init__(self, *, max_error_rate: float) -> None:
+        """max_error_rate: share of error rows, 0 to 1, up to which the run still counts as a success."""
+        self.max_error_rate = max_error_rate
+        self.ok = 0
+        self.errors: Counter[str] = Counter()
+        self.images = 0
+        self.passes = 0
+        self.tokens = 0
+        self.milliseconds = {"encode": 0.0, "decode": 0.0}
+        self.examples: list[Row] = []
+        self.stop_signal: int | None = None
+        self._started = time.monotonic()
+        self.seconds = 0.0
+
+    def image(self, rows: Iterable[Row]) -> None:
+        """Count the finished rows of one image."""
+        self.images += 1
+        for row in rows:
+            if row.error_code is not None:
+                self.errors[row.error_code] += 1
+            else:
+                self.ok += 1
+                self.tokens += row.tokens_generated or 0
+                if len(self.examples) < EXAMPLES:
+                    self.examples.append(row)
+        self.seconds = time.monotonic() - self._started
+
+    def batch(self, passes: int, *, encode_ms: float, decode_ms: float) -> None:
+        """Count one model call."""
+        self.passes += passes
+        self.milliseconds["encode"] += encode_ms
+        self.milliseconds["decode"] += decode_ms
+
+    @property
+    def rows(self) -> int:
+        return self.ok + self.errors.total()
+
+    @property
+    def error_rate(self) -> float:
+        return self.errors.total() / self.rows if self.rows else 0.0
+
+    @property
+    def no_image_found(self) -> bool:
+        """Every single image is missing: the wrong folder, not a few lost files."""
+        return self.rows > 0 and self.errors["missing_image"] == self.rows
+
+    @property
+    def exit_code(self) -> int:
+        if self.stop_signal is not None:
+            return 128 + self.stop_signal
+        if self.no_image_found:
+            return 4
+        return 3 if self.error_rate > self.max_error_rate else 0
+
+    def summary(self) -> dict[str, Any]:
+        """For stats.json and --json; times in seconds unless the name says milliseconds."""
+        return {
+            "exit_code": self.exit_code,
+            "interrupted": self.stop_signal is not None,
+            "images": self.images,
+            "rows": self.rows,
+            "ok": self.ok,
+            "errors": dict(sorted(self.errors.items())),
+            "error_rate": round(self.error_rate, 6),
+            "max_error_rate": self.max_error_rate,
+            "passes": self.passes,
+            "tokens_generated": self.tokens,
+            "seconds": round(self.seconds, 3),
+            "regions_per_second": round(self.rows / self.seconds, 3) if self.seconds else None,
+            "milliseconds": {name: round(spent, 3) for name, spent in self.milliseconds.items()},
+        }
+
+    def to_json(self) -> str:
+        """The summary on one line."""
+        return json.dumps(self.summary())
+
+    def render(self) -> RenderableType:
+        """The tables shown at the end. Captions enter as plain text, never as markup."""
+        numbers = Table("regions", "", title="Run", show_header=False)
+        numbers.add_row("captions", str(self.ok))
+        for code, count in sorted(self.errors.items()):
+            numbers.add_row(f"errors: {code}", str(count))
+        numbers.add_row("images", str(self.images))
+        numbers.add_row("passes", str(self.passes))
+        numbers.add_row("seconds", f"{self.seconds:.1f}")
+        if self.seconds:
+            numbers.add_row("regions/s", f"{self.rows / self.seconds:.2f}")
+        if not self.examples:
+            return numbers
+        captions = Table(
+            "image", "region", Column("caption", overflow="fold"), title=f"First {len(self.examples)} captions"
+        )
+        for row in self.examples:
+            captions.add_row(*(_plain(cell) for cell in (row.image_path, row.region_id, row.caption or "")))
+        return Group(captions, numbers)
+
+
+def _plain(text: str) -> Text:
+    """Text that can neither style the terminal nor move its cursor."""
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))

@@ -1,0 +1,185 @@
+"""`pdlm caption` in process, with the recorded checkpoint in its released layout."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pdlm_cli import engine
+from pdlm_cli.images import load_image
+from pdlm_cli.main import main
+from pdlm_cli.masks import decode
+from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, rle
+from tests.cli.test_help import ALL
+
+FAST = ["--model", str(CHECKPOINT), "--device", "cpu", "--steps", "2", "--length", "4"]
+
+
+def caption(*arguments: Any) -> Result:
+    return CliRunner().invoke(main, ["caption", *map(str, arguments)])
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Dataset:
+    """The example photo with its three masks, written as COCO by pycocotools."""
+    source = REPOSITORY / "examples/photo"
+    dataset = Dataset(tmp_path)
+    with Image.open(source / "demo.jpg") as picture:
+        width, height = picture.size
+    image = dataset.image(width, height, name="demo.jpg", write=False)
+    (tmp_path / "demo.jpg").write_bytes((source / "demo.jpg").read_bytes())
+    for i in range(3):
+        with Image.open(source / f"demo_mask_{i}.jpg") as mask:
+            dataset.region(image, rle(np.asarray(mask.convert("L")) > 127))
+    dataset.write()
+    return dataset
+
+
+def test_the_example_photo_gives_three_rows_that_every_reader_opens(photo: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = caption("--input", photo.file, "--output", out, *FAST, "--json")
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert (summary["rows"], summary["ok"], summary["errors"]) == (3, 3, {})
+
+    table = pq.read_table(out / "data")
+    assert table["status"].to_pylist() == ["ok"] * 3
+    assert all(isinstance(text, str) for text in table["caption"].to_pylist())
+    assert table["tokens_generated"].to_pylist() == [4] * 3
+    assert sorted(table["pass_slot"].to_pylist()) == [0, 1, 2]
+
+    frame = pd.read_parquet(out / "data")
+    assert frame["caption"].tolist() == table["caption"].to_pylist()
+    assert frame["bbox_xywh"][0].shape == (4,)
+
+    loaded = datasets.Dataset.from_parquet(str(out / "data" / "*.parquet"), cache_dir=str(tmp_path / "cache"))
+    assert loaded["caption"] == table["caption"].to_pylist()
+    assert loaded[0]["bbox_xywh"] == table["bbox_xywh"][0].as_py()
+
+
+def test_captions_are_those_of_the_python_interface(photo: Dataset, tmp_path: Path) -> None:
+    from model.pdlm import PerceptionDLM
+
+    caption("--input", photo.file, "--output", tmp_path / "out", *FAST)
+    image = load_image(tmp_path / "demo.jpg")
+    masks = [decode(item["segmentation"], *image.size) for item in photo.coco["annotations"]]
+    expected = PerceptionDLM.from_pretrained(CHECKPOINT).caption(image, masks, steps=2, length=4)
+    rows = pq.read_table(tmp_path / "out/data").to_pylist()
+    assert [row["caption"] for row in rows] == [item.text for item in expected]
+    confidence = [item.mean_confidence for item in expected]
+    assert [row["mean_confidence"] for row in rows] == pytest.approx(confidence, rel=1e-4)
+    assert [row["denoise_steps"] for row in rows] == [item.denoise_steps for item in expected]
+
+
+def test_settings_reach_the_model(photo: Dataset, tmp_path: Path) -> None:
+    def captions(name: str, *arguments: str) -> list[str]:
+        result = caption("--input", photo.file, "--output", tmp_path / name, *FAST, *arguments)
+        assert result.exit_code == 0, result.stderr
+        return pq.read_table(tmp_path / name / "data")["caption"].to_pylist()
+
+    plain = captions("plain")
+    assert captions("prompt", "--prompt", "Name the colour.") != plain
+    assert captions("long", "--length", "6") != plain
+    warm = captions("warm", "--temperature", "1.5", "--seed", "1")
+    assert captions("again", "--temperature", "1.5", "--seed", "1") == warm
+    assert captions("other", "--temperature", "1.5", "--seed", "2") != warm
+    config = json.loads((tmp_path / "warm/_pdlm/run.json").read_text())
+    assert (config["job"]["decode"]["temperature"], config["job"]["seed"]) == (1.5, 1)
+
+
+def test_images_default_to_the_folder_of_the_input(photo: Dataset, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "annotations"
+    elsewhere.mkdir()
+    photo.file = photo.file.rename(elsewhere / "masks.json")
+    result = caption("--input", photo.file, "--output", tmp_path / "a", *FAST)
+    assert result.exit_code == 4
+    assert "--images" in result.stderr
+    assert caption("--input", photo.file, "--output", tmp_path / "b", *FAST, "--images", tmp_path).exit_code == 0
+
+
+def test_stdout_is_for_the_summary_alone(photo: Dataset, tmp_path: Path) -> None:
+    result = caption("--input", photo.file, "--output", tmp_path / "out", *FAST)
+    assert result.stdout == ""
+    assert "First 3 captions" in result.stderr
+    assert "regions/s" in result.stderr
+
+
+def test_error_rows_set_the_exit_code(photo: Dataset, tmp_path: Path) -> None:
+    photo.region(1, "nonsense")
+    photo.write()
+    result = caption("--input", photo.file, "--output", tmp_path / "a", *FAST, "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["errors"] == {"bad_mask": 1}
+    assert "bad_mask" in result.stderr
+    assert caption("--input", photo.file, "--output", tmp_path / "b", *FAST, "--max-error-rate", 0.3).exit_code == 0
+
+
+def test_json_logs_are_json_lines(photo: Dataset, tmp_path: Path) -> None:
+    result = caption("--input", photo.file, "--output", tmp_path / "out", *FAST, "--log-format", "json")
+    events = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [event.get("event") for event in events] == [None, "start", "part", "end"]
+    assert all({"time", "level", "message"} <= event.keys() for event in events)
+
+
+def test_a_second_run_is_refused_unless_it_may_overwrite(photo: Dataset, tmp_path: Path) -> None:
+    arguments = ["--input", photo.file, "--output", tmp_path / "out", *FAST]
+    assert caption(*arguments).exit_code == 0
+    result = caption(*arguments)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert "resume" in result.stderr
+    assert caption(*arguments, "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--input", "none.json"], 4, "No such file"),
+        (["--images", "none"], 4, "none is no folder"),
+        (["--output", "demo.jpg"], 5, "cannot write to demo.jpg"),
+        (["--model", "no/such-checkpoint"], 2, "no checkpoint at"),
+        (["--model", "."], 2, "config.json"),
+        (["--model", str(REPOSITORY / "tests/data/chat/checkpoint")], 2, "image-level"),
+        (["--device", "toaster"], 2, "--device"),
+        (["--device", "cuda"], 2, "--device"),
+        (["--cache", "exact"], 2, "isolated"),
+    ],
+)
+def test_exit_codes(
+    photo: Dataset, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, message: str
+) -> None:
+    monkeypatch.chdir(photo.folder)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = caption("--input", "masks.json", "--output", "out", *FAST, *arguments)
+    assert result.exit_code == code, result.stderr
+    assert message in result.stderr
+    assert not Path("out/data").exists()
+
+
+def examples(*path: str) -> list[str]:
+    text = (ALL[path].help or "").split("Examples:")[1]
+    return [line.strip() for line in text.replace("\\\n", "").splitlines() if line.strip().startswith("pdlm")]
+
+
+RUNNABLE = [line for path in ALL if path != ("convert", "llada") for line in examples(*path)]
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(RUNNABLE))
+def test_examples_of_the_help_run(photo: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "demo.jpg").write_bytes((tmp_path / "demo.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "shipped_checkpoint", lambda: CHECKPOINT)
+    program, *arguments = shlex.split(line)
+    assert program == "pdlm"
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.stderr

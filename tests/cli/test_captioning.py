@@ -1,0 +1,298 @@
+"""The pipeline with a stub for the network."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from pdlm_cli import caption_job, logs
+from pdlm_cli.caption_job import caption_manifest
+from pdlm_cli.errors import DeviceError
+from pdlm_cli.manifest import open_manifest
+from pdlm_cli.preparation import run_ahead
+from pdlm_cli.progress import open_progress
+from pdlm_cli.report import Report
+from pdlm_cli.run_dir import RunDir
+from pdlm_cli.signals import StopSignals
+from tests.cli.support import Dataset, StubEngine, box_mask, rle
+
+TIMES = {"load_ms", "preprocess_ms", "encode_ms", "decode_ms", "pass_ms", "pass_share_ms", "finished_at"}
+
+
+def run(dataset: Dataset, out: Path, engine: Any, stop: StopSignals | None = None, **changes: Any) -> Report:
+    logs.configure("plain")
+    job = dataset.job(out, **changes)
+    manifest = open_manifest(job.input)
+    if job.limit is not None:
+        manifest = manifest.limited(job.limit)
+    with (
+        RunDir(out, overwrite=job.overwrite) as directory,
+        open_progress(manifest.regions, "plain", Console(stderr=True)) as progress,
+    ):
+        return caption_manifest(manifest, engine, directory, job, progress, stop or StopSignals())
+
+
+def rows_of(out: Path, *, times: bool = True) -> list[dict[str, Any]]:
+    rows = pq.read_table(out / "data").to_pylist()
+    return rows if times else [{name: row[name] for name in row.keys() - TIMES} for row in rows]
+
+
+def many(dataset: Dataset, regions: list[int]) -> None:
+    for count in regions:
+        image = dataset.image()
+        for _ in range(count):
+            dataset.region(image)
+
+
+def test_rows_are_in_input_order_and_passes_are_balanced(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [4, 1, 2])
+    report = run(dataset, tmp_path / "out", StubEngine())
+    rows = rows_of(tmp_path / "out")
+    assert [row["source_index"] for row in rows] == list(range(7))
+    assert [row["image_id"] for row in rows] == ["1"] * 4 + ["2"] + ["3"] * 2
+    assert [row["pass_size"] for row in rows] == [2, 2, 2, 2, 1, 2, 2]
+    assert len({row["pass_id"] for row in rows}) == 4
+    assert len({row["region_key"] for row in rows}) == 7
+    for row in rows:
+        assert row["caption"].startswith(f"area {row['mask_area_px']} ")
+        assert row["status"] == "ok"
+        assert (row["image_width"], row["image_height"], row["category"]) == (40, 30, "thing")
+    assert (report.exit_code, report.ok, report.images, report.passes) == (0, 7, 3, 4)
+
+
+def test_batches_are_filled_over_image_boundaries(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [4, 1, 2, 1])
+    engine = StubEngine()
+    run(dataset, tmp_path / "out", engine, batch_size=2)
+    assert engine.batches == [[2, 2], [1, 2], [1]]
+    assert engine.images_prepared == 4
+
+
+def test_shares_of_time_add_up_to_the_batch(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [4, 1])
+    run(dataset, tmp_path / "out", StubEngine(), batch_size=8)
+    rows = rows_of(tmp_path / "out")
+    assert sum(row["pass_share_ms"] for row in rows) == pytest.approx(rows[0]["pass_ms"], rel=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"workers": 5}, {"batch_size": 7}, {"workers": 1, "batch_size": 1}])
+def test_what_is_written_does_not_depend_on_workers_or_batches(
+    dataset: Dataset, tmp_path: Path, changes: dict[str, int]
+) -> None:
+    many(dataset, [4, 1, 2, 5, 3])
+    run(dataset, tmp_path / "a", StubEngine())
+    run(dataset, tmp_path / "b", StubEngine(), **changes)
+    assert rows_of(tmp_path / "a", times=False) == rows_of(tmp_path / "b", times=False)
+
+
+def test_a_limited_run_is_the_beginning_of_the_full_one(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [4, 1, 2])
+    run(dataset, tmp_path / "all", StubEngine())
+    run(dataset, tmp_path / "some", StubEngine(), limit=2)
+    assert rows_of(tmp_path / "some", times=False) == rows_of(tmp_path / "all", times=False)[:5]
+
+
+def test_the_order_of_the_input_changes_no_caption(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [7])
+    run(dataset, tmp_path / "a", StubEngine())
+    dataset.coco["annotations"].reverse()
+    run(dataset, tmp_path / "b", StubEngine())
+
+    def by_key(out: Path) -> dict[str, tuple[str, str, int]]:
+        return {row["region_key"]: (row["caption"], row["pass_id"], row["pass_slot"]) for row in rows_of(out)}
+
+    assert by_key(tmp_path / "a") == by_key(tmp_path / "b")
+
+
+def test_seeds_belong_to_regions_and_follow_the_seed_of_the_run(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [3])
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(dataset, tmp_path / name, StubEngine(), seed=seed)
+    captions = {name: [row["caption"] for row in rows_of(tmp_path / name)] for name in "abc"}
+    assert captions["a"] == captions["b"]
+    assert not set(captions["a"]) & set(captions["c"])
+    assert len({caption.split()[-1] for caption in captions["a"]}) == 3
+
+
+def test_each_fault_is_an_error_row_and_its_neighbours_go_on(dataset: Dataset, tmp_path: Path) -> None:
+    good = dataset.image()
+    dataset.region(good)
+    faults = {
+        dataset.region(good, {"size": [30, 40], "counts": "dangling P"}): "bad_mask",
+        dataset.region(good, rle(box_mask(40, 30, 0, 0, 0, 0))): "empty_mask",
+        dataset.region(good, rle(box_mask(41, 30, 0, 0, 5, 5))): "size_mismatch",
+        dataset.region(good, [[100, 100, 120, 100, 120, 120]]): "empty_mask",
+    }
+    dataset.region(good, [[0, 0, 9, 0, 9, 9]])
+    scaled = dataset.image()
+    dataset.coco["images"][scaled - 1]["width"] = 80
+    faults[dataset.region(scaled, [[0, 0, 9, 0, 9, 9]])] = "size_mismatch"
+    dataset.region(scaled, rle(box_mask(40, 30, 1, 1, 5, 5)))
+    faults[dataset.region(dataset.image(write=False))] = "missing_image"
+    faults[dataset.region(dataset.image(name="../outside.png"))] = "outside_root"
+    cut = dataset.image(name="cut.png")
+    path = dataset.folder / "cut.png"
+    path.write_bytes(path.read_bytes()[:-200])
+    faults[dataset.region(cut)] = "bad_image"
+    faults[dataset.region(cut)] = "bad_image"
+    dataset.region(dataset.image())
+
+    report = run(dataset, tmp_path / "out", StubEngine())
+    rows = {int(row["region_id"]): row for row in rows_of(tmp_path / "out")}
+    assert {number: row["error_code"] for number, row in rows.items() if row["status"] == "error"} == faults
+    for number, row in rows.items():
+        assert (row["caption"] is None) == (row["error_message"] is not None) == (number in faults)
+    assert report.exit_code == 3
+    assert report.errors.total() == len(faults)
+    assert report.ok == 4
+    assert rows[1]["pass_size"] == 2
+    assert json.loads((tmp_path / "out/_pdlm/done/00000.json").read_text())["errors"] == len(faults)
+    assert not (tmp_path / "out/_SUCCESS").exists()
+
+
+def test_every_way_to_write_a_mask_gives_the_same_row(dataset: Dataset, tmp_path: Path) -> None:
+    mask = box_mask(40, 30, 3, 2, 6, 5)
+    runs = [3 * 30 + 2, *[5, 25] * 5, 5, 31 * 30 + 23]
+    image = dataset.image()
+    dataset.region(image, rle(mask))
+    dataset.region(image, {"size": [30, 40], "counts": runs}, iscrowd=1)
+    dataset.region(image, [[3, 2, 9, 2, 9, 7, 3, 7]])
+    dataset.region(image, [[3, 2, 6, 2, 6, 7, 3, 7], [6, 2, 9, 2, 9, 7, 6, 7]])
+    run(dataset, tmp_path / "out", StubEngine(max_regions=6))
+    rows = rows_of(tmp_path / "out")
+    assert [(row["mask_area_px"], row["bbox_xywh"]) for row in rows] == [(30, [3, 2, 6, 5])] * 4
+
+
+def test_errors_within_the_allowed_rate_are_a_success(dataset: Dataset, tmp_path: Path) -> None:
+    image = dataset.image()
+    for segmentation in (None, None, None, "nonsense"):
+        dataset.region(image, segmentation)
+    assert run(dataset, tmp_path / "a", StubEngine(), max_error_rate=0.25).exit_code == 0
+    assert (tmp_path / "a/_SUCCESS").exists()
+    assert run(dataset, tmp_path / "b", StubEngine(), max_error_rate=0.24).exit_code == 3
+
+
+def test_no_image_at_all_is_an_unreadable_input(dataset: Dataset, tmp_path: Path) -> None:
+    for _ in range(3):
+        dataset.region(dataset.image(write=False))
+    assert run(dataset, tmp_path / "out", StubEngine(), max_error_rate=1.0).exit_code == 4
+    assert [row["error_code"] for row in rows_of(tmp_path / "out")] == ["missing_image"] * 3
+
+
+def test_an_input_without_regions_is_an_empty_table(dataset: Dataset, tmp_path: Path) -> None:
+    dataset.image()
+    assert run(dataset, tmp_path / "out", StubEngine()).exit_code == 0
+    assert rows_of(tmp_path / "out") == []
+
+
+def test_parts_hold_whole_images(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [2, 2, 2, 2, 1])
+    engine = StubEngine()
+    run(dataset, tmp_path / "out", engine, part_rows=3, batch_size=8)
+    parts = sorted((tmp_path / "out/data").iterdir())
+    assert [pq.read_table(part).num_rows for part in parts] == [4, 4, 1]
+    assert engine.batches == [[2, 2], [2, 2], [1]]
+    metadata = [pq.read_schema(part).metadata for part in parts]
+    facts = json.loads((tmp_path / "out/_pdlm/run.json").read_text())
+    assert all(found == metadata[0] for found in metadata)
+    assert metadata[0][b"pdlm.run_id"].decode() == facts["run_id"]
+    assert metadata[0][b"pdlm.config_sha256"].decode() == facts["hashes"]["config"]
+    assert metadata[0][b"pdlm.model_sha256"].decode() == facts["hashes"]["model"]
+
+
+class SignalledEngine(StubEngine):
+    """Receives a stop signal in its n-th call."""
+
+    def __init__(self, stop: StopSignals, call: int) -> None:
+        super().__init__()
+        self.stop = stop
+        self.call = call
+
+    def caption(self, passes: list[Any]) -> list[Any]:
+        if len(self.batches) + 1 == self.call:
+            self.stop.received = 15
+        return super().caption(passes)
+
+
+def test_a_signal_finishes_the_pass_and_commits_whole_images(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [2, 2, 2, 5, 2])
+    run(dataset, tmp_path / "all", StubEngine(), part_rows=4)
+    stop = StopSignals()
+    engine = SignalledEngine(stop, 4)
+    report = run(dataset, tmp_path / "out", engine, stop, part_rows=4, batch_size=1)
+    assert len(engine.batches) == 4
+    assert report.exit_code == 143
+    assert rows_of(tmp_path / "out", times=False) == rows_of(tmp_path / "all", times=False)[:6]
+    markers = [json.loads(path.read_text()) for path in sorted((tmp_path / "out/_pdlm/done").iterdir())]
+    assert [(marker["rows"], marker["complete"]) for marker in markers] == [(4, True), (2, False)]
+    assert not (tmp_path / "out/_SUCCESS").exists()
+    assert json.loads((tmp_path / "out/_pdlm/stats.json").read_text())["interrupted"]
+
+
+class FailingEngine(StubEngine):
+    def caption(self, passes: list[Any]) -> list[Any]:
+        if len(self.batches) == 2:
+            raise DeviceError("the device failed: it is unplugged")
+        return super().caption(passes)
+
+
+def test_what_was_done_before_the_device_failed_is_kept(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [2, 2, 2])
+    with pytest.raises(DeviceError) as caught:
+        run(dataset, tmp_path / "out", FailingEngine(), batch_size=1)
+    assert caught.value.exit_code == 6
+    assert len(rows_of(tmp_path / "out")) == 4
+    assert not json.loads((tmp_path / "out/_pdlm/done/00000.json").read_text())["complete"]
+
+
+def test_only_the_first_error_rows_are_logged(dataset: Dataset, tmp_path: Path) -> None:
+    for _ in range(6):
+        image = dataset.image()
+        for _ in range(4):
+            dataset.region(image, "nonsense")
+    run(dataset, tmp_path / "out", StubEngine())
+    lines = [json.loads(line) for line in (tmp_path / "out/_pdlm/log.jsonl").read_text().splitlines()]
+    assert sum(line.get("event") == "error_row" for line in lines) == caption_job.SHOWN_ERRORS
+    assert sum("further error rows" in line["message"] for line in lines) == 1
+    assert lines[0]["event"] == "start"
+    assert lines[-1]["event"] == "end"
+    assert lines[-1]["errors"] == {"bad_mask": 24}
+
+
+def test_threads_stay_a_bounded_number_of_items_ahead_and_keep_the_order() -> None:
+    started: list[int] = []
+    lock = threading.Lock()
+
+    def work(item: int) -> int:
+        with lock:
+            started.append(item)
+        time.sleep(0.001 * (item % 3))
+        return item
+
+    for read, item in enumerate(run_ahead(range(60), work, workers=3)):
+        assert item == read
+        assert len(started) <= read + 1 + 2 * 3
+
+
+def test_a_run_ahead_that_is_abandoned_leaves_no_thread() -> None:
+    before = threading.active_count()
+    stream = run_ahead(range(1000), lambda item: item, workers=3)
+    assert next(stream) == 0
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_deeply_nested_masks_are_error_rows(dataset: Dataset, tmp_path: Path) -> None:
+    image = dataset.image()
+    deep: list[Any] = []
+    for _ in range(700):
+        deep = [deep]
+    dataset.region(image, deep)
+    dataset.region(image)
+    run(dataset, tmp_path / "out", StubEngine())
+    assert [row["error_code"] for row in rows_of(tmp_path / "out")] == ["bad_mask", None]

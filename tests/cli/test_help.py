@@ -1,0 +1,77 @@
+import tomllib
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pdlm_cli import __version__, engine, options
+from pdlm_cli.main import COMMANDS, main
+from tests.cli.support import REPOSITORY
+
+
+def all_commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from all_commands(child, (*path, name))
+
+
+ALL = dict(all_commands(main))
+
+
+@pytest.mark.parametrize("path", list(ALL), ids=lambda path: " ".join(("pdlm", *path)))
+def test_every_command_explains_itself_with_examples(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Examples:" in result.output
+    assert f"pdlm {' '.join(path)}".strip() in result.output.split("Examples:")[1]
+    for parameter in ALL[path].params:
+        assert not isinstance(parameter, click.Option) or parameter.help, f"{parameter.name} has no help"
+
+
+def test_the_list_of_commands_says_what_the_commands_say() -> None:
+    context = click.Context(main)
+    for name, line in COMMANDS.items():
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.short_help == line
+
+
+def test_unknown_commands_are_a_usage_error() -> None:
+    result = CliRunner().invoke(main, ["captoin"])
+    assert result.exit_code == 2
+    assert "captoin" in result.output
+
+
+def test_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert CliRunner().invoke(main, ["--version"]).output.split()[-1] == __version__ == project["version"]
+
+
+def test_choices_are_those_of_the_library() -> None:
+    from model.decode import SAMPLERS
+
+    assert tuple(SAMPLERS) == options.SAMPLERS
+    assert ("auto", *engine.DTYPES) == options.DTYPES
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--steps", "0"],
+        ["--cache", "refresh=0"],
+        ["--cache", "sometimes"],
+        ["--top-p", "0"],
+        ["--sampler", "magic"],
+        ["--max-error-rate", "2"],
+        ["--batch-size", "many"],
+    ],
+)
+def test_values_out_of_range_are_usage_errors(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, ["caption", "--input", "masks.json", *arguments])
+    assert result.exit_code == 2
+    assert arguments[0] in result.output

@@ -1,0 +1,59 @@
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from pdlm_cli.report import Report
+from tests.cli.test_parquet import ERROR, OK
+
+
+def report(rows: list, *, max_error_rate: float = 0.0) -> Report:
+    result = Report(max_error_rate=max_error_rate)
+    result.image(rows)
+    return result
+
+
+def shown(result: Report) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(result.render())
+    return console.export_text(styles=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "rate", "code"),
+    [
+        ([], 0.0, 0),
+        ([OK], 0.0, 0),
+        ([OK, ERROR], 0.0, 3),
+        ([OK, ERROR], 0.5, 0),
+        ([ERROR], 0.5, 3),
+        ([replace(ERROR, error_code="missing_image")], 1.0, 4),
+        ([OK, replace(ERROR, error_code="missing_image")], 0.0, 3),
+    ],
+)
+def test_rows_decide_the_exit_code(rows: list, rate: float, code: int) -> None:
+    assert report(rows, max_error_rate=rate).exit_code == code
+
+
+def test_a_signal_decides_before_anything_else() -> None:
+    result = report([ERROR])
+    result.stop_signal = 2
+    assert result.exit_code == 130
+
+
+def test_codes_are_counted() -> None:
+    result = report([OK, ERROR, replace(ERROR, error_code="empty_mask"), ERROR])
+    summary = result.summary()
+    assert summary["errors"] == {"bad_mask": 2, "empty_mask": 1}
+    assert (summary["rows"], summary["ok"], summary["error_rate"]) == (4, 1, 0.75)
+    assert "errors: bad_mask" in shown(result)
+
+
+def test_captions_are_neither_markup_nor_control_codes() -> None:
+    text = shown(report([replace(OK, caption="[red]a[/red] \x1b[31mcat\x1b[0m\a\u202e [/]")]))
+    assert "[red]a[/red]" in text
+    assert "[/]" in text
+    assert "\x1b[31m" not in text
+    assert "\a" not in text
+    assert "\u202e" not in text
