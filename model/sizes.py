@@ -39,17 +39,20 @@ def random_model(
     *,
     seed: int = 0,
     regions: RegionConfig | None = None,
+    vocabulary: int | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> PerceptionDLM:
     """A region model with random weights and a tokenizer of bytes, in evaluation mode.
 
-    regions: isolated semantics with six regions of 4 x 4 RoI tokens if None. Raises ValueError on an unknown size.
+    vocabulary: rows of the embedding, those of the size if None. regions: isolated semantics with six regions of
+    4 x 4 RoI tokens if None. Raises ValueError on an unknown size.
     """
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(SIZES)}, found {size!r}")
     regions = regions or RegionConfig.isolated(max_regions=6, roi_size=4)
     config = size_config(SIZES[size], regions)
+    config.text_config.vocab_size = vocabulary or SIZES[size].vocabulary
     usual = torch.get_default_dtype()
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from model import checkpoint
 from model.config import PerceptionDLMConfig, RegionConfig
 from model.pdlm import PerceptionDLM, PerceptionDLMBase, load_model
+from model.sizes import random_model
 from tests.model.support import ISOLATED, boxes, picture, tiny
 
 DATA = Path(__file__).parents[1] / "data"
@@ -67,6 +68,14 @@ def test_isolated_model_round_trips_with_the_same_captions(tmp_path: Path):
     assert again.config.regions == ISOLATED
     image, masks = picture(300, 200), boxes(300, 200, 2)
     assert again.caption(image, masks, steps=3, length=6) == model.caption(image, masks, steps=3, length=6)
+
+
+def test_written_files_are_readable_by_others_and_say_that_weights_are_random(tmp_path: Path):
+    random_model("tiny").save_pretrained(tmp_path)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+    assert PerceptionDLM.from_pretrained(tmp_path).config.random_weights
+    assert not checkpoint.read_config(REGION).random_weights
 
 
 def test_dtype_is_the_callers():
