@@ -218,11 +218,22 @@ class Noise:
     """What was done to a batch of tokens (B, L).
 
     probability: (B,) with which each label was hit. hit: (B, L) bool. tokens: (B, L) after it.
+    replaced: whether other tokens than the mask were put in, and the loss is over all labels alike.
     """
 
     probability: Tensor
     hit: Tensor
     tokens: Tensor
+    replaced: bool = False
+
+    def weights(self, labelled: Tensor) -> Tensor:
+        """(B, L) weight of each position's cross-entropy; the batch's loss is their weighted sum (equation 2).
+
+        Hit positions count by the inverse of their probability, each sample by the inverse of its labels; with
+        replacement noise all labels count alike.
+        """
+        share = labelled if self.replaced else self.hit / self.probability[:, None]
+        return share / labelled.sum(dim=1, keepdim=True) / len(labelled)
 
 
 def mask_probability(t: Tensor) -> Tensor:
@@ -246,22 +257,9 @@ def add_noise(
     instead = torch.full_like(tokens, mask_token)
     if replacements is not None:
         instead = torch.where(replacements < 0, instead, replacements)
-    return Noise(probability, hit, torch.where(hit, instead, tokens))
+    return Noise(probability, hit, torch.where(hit, instead, tokens), replaced=replacements is not None)
 
 
-def diffusion_loss(logits: Tensor, tokens: Tensor, labelled: Tensor, noise: Noise) -> Tensor:
-    """Mean over samples of: cross-entropy at hit positions / their probability, summed, / labels (equation 2).
-
-    logits: (B, L, V). tokens, labelled: (B, L), the tokens before noise.
-    """
-    weighted = _cross_entropy(logits, tokens) * noise.hit / noise.probability[:, None]
-    return (weighted.sum(dim=1) / labelled.sum(dim=1)).mean()
-
-
-def replacement_loss(logits: Tensor, tokens: Tensor, labelled: Tensor) -> Tensor:
-    """The loss of replacement noise: mean over samples of the plain cross-entropy at all labels, hit or not."""
-    return ((_cross_entropy(logits, tokens) * labelled).sum(dim=1) / labelled.sum(dim=1)).mean()
-
-
-def _cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
-    return F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)
+def weighted_entropy(logits: Tensor, tokens: Tensor, weights: Tensor) -> Tensor:
+    """Sum of the cross-entropies of logits (N, V) with tokens (N,), each times its weight (N,)."""
+    return (F.cross_entropy(logits.float(), tokens, reduction="none") * weights).sum()

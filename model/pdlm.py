@@ -5,6 +5,7 @@ PerceptionDLMBase is the same without regions.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from model.cache import SpanCache
 from model.config import PerceptionDLMConfig
 from model.connector import Connector
 from model.decode import Caption, DecodeSettings, caption_passes
+from model.diffusion import Noise, weighted_entropy
 from model.layout import Kind
 from model.passes import split_passes
 from model.preprocess import normalise, prepare_image, prepare_pass
@@ -99,13 +101,24 @@ class PerceptionDLMBase(PreTrainedModel):
         checkpoint.make_readable(Path(folder))
         self.tokens.tokenizer.save_pretrained(folder)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """(B, R, G, V) logits at the slots of the batch."""
+    def forward(self, batch: Batch, noise: Noise | None = None) -> Tensor:
+        """(B, R, G, V) logits at the slots of the batch; with noise, the training loss of the batch instead."""
+        if noise is not None:
+            return self.loss(batch, noise)
         hidden = self.run(self.embed(batch), batch)
         return self.logits(hidden, batch.slots)
 
-    def embed(self, batch: Batch) -> Tensor:
-        """(B, L, D): what enters the decoder, image features in their places."""
+    def loss(self, batch: Batch, noise: Noise) -> Tensor:
+        """Scalar training loss (equation 2) of a batch, of which the model sees the tokens of `noise`."""
+        noisy = replace(batch, input_ids=noise.tokens)
+        hidden = self.run(self.embed(noisy, RELEASED_CELL["training"]), batch)
+        weights = noise.weights(batch.labelled)
+        counted = weights > 0  # logits of vocabulary size only where they are needed
+        logits = self.language_model.lm_head(hidden[counted])
+        return weighted_entropy(logits, batch.input_ids[counted], weights[counted])
+
+    def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
+        """(B, L, D): what enters the decoder, image features in their places. `cell`: see `replay`."""
         embeds = self.language_model.model.embed_tokens(batch.input_ids)
         return _put(embeds, batch.image, self.encode(batch).flatten(0, 1))
 
@@ -162,7 +175,7 @@ class PerceptionDLM(PerceptionDLMBase):
             raise ValueError(f"{folder} is an image-level checkpoint, without regions; load it with PerceptionDLMBase")
 
     def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
-        """(B, L, D), RoI features in their places too. `cell`: see `replay`."""
+        """(B, L, D), RoI features in their places too."""
         assert self.config.regions is not None
         tiles = self.encode(batch)
         rois = replay(

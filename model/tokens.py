@@ -81,6 +81,12 @@ class Tokens:
         """Ids of plain text; what looks like a special token inside it stays text."""
         return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
+    def encode_caption(self, text: str, length: int) -> list[int]:
+        """`length` ids: the caption, cut if it is longer, then end tokens. Training predicts the padding too, so that
+        short captions end where they should."""
+        ids = self.encode(text)[:length]
+        return ids + [self.end_of_turn] * (length - len(ids))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens left out, surrounding white space stripped."""
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -8,7 +8,7 @@ Prints the largest difference of every tensor; exits 1 if one is beyond its limi
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,10 @@ from model.attention import structured_mask
 from model.batch import Batch, collate_passes
 from model.chat import ChatSettings, denoise_answer
 from model.decode import DecodeSettings, denoise_batch
-from model.diffusion import add_noise, diffusion_loss
+from model.diffusion import add_noise
 from model.layout import Kind, Layout, plan_chat, plan_pass
 from model.pdlm import PerceptionDLM, PerceptionDLMBase, load_model
 from model.preprocess import PreparedImage, PreparedPass, normalise, prepare_image, prepare_pass
-from model.roi import RELEASED_CELL
 from model.tokens import Tokens
 
 # Largest difference allowed; what is not listed must be identical.
@@ -129,15 +128,12 @@ def training(model: PerceptionDLM, prepared: PreparedPass, expected: dict[str, T
     clean = collate(model, prepared, layout)
     hit = expected["train_masked"].bool()[None]
     noise = add_noise(clean.input_ids, expected["train_t"], hit, model.tokens.mask)
-    noisy = replace(clean, input_ids=noise.tokens)
-    hidden = model.run(model.embed(noisy, RELEASED_CELL["training"]), noisy)
-    logits = model.language_model.lm_head(hidden)
     return {
         "train_input_ids": before_replay(layout),
         "train_labels": torch.where(layout.labelled, layout.input_ids, -100)[once_per_roi(layout)],
         "train_t": expected["train_t"],
         "train_masked": noise.hit[0],
-        "train_loss": diffusion_loss(logits, clean.input_ids, clean.labelled, noise)[None],
+        "train_loss": model(clean, noise)[None],
     }
 
 

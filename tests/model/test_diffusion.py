@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from model.diffusion import (
     EPSILON,
+    Noise,
     Sampling,
     add_noise,
     denoise_blocks,
     denoise_remask,
     denoise_reveal,
-    diffusion_loss,
     draw_hits,
     guided,
     mask_probability,
     nucleus,
     predict,
-    replacement_loss,
+    weighted_entropy,
 )
 
 MASK = 9
@@ -233,11 +233,17 @@ def test_loss_is_equation_2_written_out():
 
     first = (entropy(0, 1) + entropy(0, 3)) / 0.5 / 3
     second = entropy(1, 0) / 0.25 / 3
-    assert diffusion_loss(logits, tokens, labelled, noise).item() == pytest.approx((first + second) / 2, rel=1e-5)
+    assert loss(logits, tokens, labelled, noise) == pytest.approx((first + second) / 2, rel=1e-5)
 
+    noise = add_noise(tokens, probability, hit, MASK, torch.full_like(tokens, -1))
     first = (entropy(0, 1) + entropy(0, 2) + entropy(0, 3)) / 3
     second = (entropy(1, 0) + entropy(1, 1) + entropy(1, 3)) / 3
-    assert replacement_loss(logits, tokens, labelled).item() == pytest.approx((first + second) / 2, rel=1e-5)
+    assert loss(logits, tokens, labelled, noise) == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def loss(logits: torch.Tensor, tokens: torch.Tensor, labelled: torch.Tensor, noise: Noise) -> float:
+    weights = noise.weights(labelled)
+    return weighted_entropy(logits.flatten(0, 1), tokens.flatten(), weights.flatten()).item()
 
 
 def test_replacement_noise_puts_recorded_tokens_where_it_says():
