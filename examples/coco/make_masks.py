@@ -1,7 +1,7 @@
 """Writes masks.json, the COCO instances file of `make demo`, and shapes.png, the second picture it names.
 
-The photo's regions are compressed run lengths made from its mask pictures. The drawn picture has one region in each
-way COCO can write one: compressed run lengths, a polygon and, for a crowd, uncompressed run lengths.
+The photo's regions are compressed run lengths, made from its mask pictures. The drawn picture has the other two ways
+in which COCO writes regions: a polygon and, for a crowd, uncompressed run lengths.
 """
 
 import json
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
 EXAMPLES = Path(__file__).resolve().parents[1]
-CATEGORIES = {1: "person", 2: "sports ball", 3: "tennis racket", 4: "ring", 5: "triangle", 6: "dots"}
+CATEGORIES = {1: "person", 2: "sports ball", 3: "tennis racket", 4: "triangle", 5: "dots"}
 
 SHAPES_SIZE = (320, 240)  # width, height
 RING = ((24, 40, 144, 160), (60, 76, 108, 124))  # outer and inner circle, as boxes x0 y0 x1 y1
@@ -30,14 +30,6 @@ def draw_shapes() -> Image.Image:
     for dot in DOTS:
         pen.ellipse(dot, fill=(240, 180, 20))
     return picture
-
-
-def ring_mask() -> np.ndarray:
-    stencil = Image.new("L", SHAPES_SIZE, 0)
-    pen = ImageDraw.Draw(stencil)
-    pen.ellipse(RING[0], fill=255)
-    pen.ellipse(RING[1], fill=0)
-    return np.asarray(stencil) > 0
 
 
 def dots_mask() -> np.ndarray:
@@ -87,14 +79,13 @@ def coco_file() -> dict:
         {"id": 2, "file_name": "coco/shapes.png", "width": SHAPES_SIZE[0], "height": SHAPES_SIZE[1]},
     ]
     photo_masks = [photo_mask(index) for index in range(3)]
-    ring, dots = ring_mask(), dots_mask()
+    dots = dots_mask()
     polygon = [list(map(float, TRIANGLE))]
     triangle = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygon, *SHAPES_SIZE[::-1]))).astype(bool)
     annotations = [
         *(annotation(1, index + 1, compressed_rle(mask), mask) for index, mask in enumerate(photo_masks)),
-        annotation(2, 4, compressed_rle(ring), ring),
-        annotation(2, 5, polygon, triangle),
-        annotation(2, 6, uncompressed_rle(dots), dots, crowd=1),
+        annotation(2, 4, polygon, triangle),
+        annotation(2, 5, uncompressed_rle(dots), dots, crowd=1),
     ]
     return {
         "info": {"description": "The regions of `make demo`; file names are relative to the folder examples"},

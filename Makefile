@@ -1,0 +1,68 @@
+# `make` lists the targets. Everything is installed into .venv of this folder and nowhere else.
+#
+# PYTHON=python3.12      another interpreter, 3.11 or newer (otherwise the first suitable one found)
+# TORCH_INDEX=ADDRESS    where pip also looks for torch: the index that PyTorch's install page names for CPU or a
+#                        CUDA version. On Linux pip's own choice is the CUDA build, several GB that a machine
+#                        without a GPU has no use for. Both count when .venv is made: `make clean` before a change.
+# PYTEST_ARGS="..."      more arguments for pytest: -k name, -x, -m gpu
+# DIR=FOLDER             folder of recorded numbers for `make parity`
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test parity lint types format clean
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?=
+TORCH_INDEX ?=
+PYTEST_ARGS ?=
+DIR ?=
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMP) ## caption the example images and print the table
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash jobs/caption/demo.sh --overwrite
+	@echo
+	@echo "The captions are in out/demo/data (Parquet, one row a region), the record of the run in out/demo/_pdlm."
+	@! grep -q '"random_weights": true' model/tiny/config.json || \
+		echo "The checkpoint that ships has random weights: it has learnt nothing, and its captions are noise. See model/tiny/README.md."
+
+test: $(STAMP) ## run all tests (those marked gpu only with PYTEST_ARGS="-m gpu")
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+parity: $(STAMP) ## compare with recorded numbers: make parity DIR=tests/data/region
+	@test -n "$(DIR)" || { echo "make parity: name the folder of recorded numbers, e.g. DIR=tests/data/region" >&2; exit 2; }
+	$(BIN)/python -m tests.parity "$(DIR)"
+
+lint: $(STAMP) ## ruff: rules and formatting, nothing is changed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy over both packages
+	$(BIN)/mypy
+
+format: $(STAMP) ## ruff: mend what it can and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv, demo output and caches
+	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew whenever what is to be installed has changed. --clear: a venv left half made, or by another
+# interpreter, fails in ways that are hard to read.
+$(STAMP): pyproject.toml constraints.txt
+	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+		"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec "$$python" -m venv --clear $(VENV); \
+	done; \
+	echo "make: no Python >= 3.11 with venv found. On Debian: apt-get install python3-venv; elsewhere: make PYTHON=/path/to/python3" >&2; exit 2
+ifeq ($(TORCH_INDEX),)
+	@test "$$(uname -s)" != Linux || command -v nvidia-smi >/dev/null || \
+		echo "make: no GPU seen. If pip starts to fetch gigabytes of CUDA libraries, stop it and give it the CPU build: make TORCH_INDEX=ADDRESS (see the top of the Makefile)"
+endif
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e '.[dev]'
+	@touch $@

@@ -1,0 +1,33 @@
+"""The Makefile: what it lists is what it has."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.repo.files import ROOT
+
+TARGETS = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_help_is_the_default_and_lists_every_target():
+    listed = make().stdout
+    assert listed == make("help").stdout
+    assert re.findall(r"^  make (\w+) +\w", listed, re.MULTILINE) == TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_target_is_made_of_known_parts(target):
+    planned = make("--dry-run", target)
+    assert planned.returncode == 0, planned.stderr
+
+
+def test_parity_without_a_folder_says_what_is_missing():
+    # --assume-old: the set-up is not what is looked at here, and may be another environment than .venv
+    asked = make("--assume-old=.venv/.installed", "parity")
+    assert asked.returncode == 2
+    assert "DIR=" in asked.stderr
