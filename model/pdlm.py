@@ -205,6 +205,8 @@ class PerceptionDLM(PerceptionDLMBase):
         on masks of another size than the picture, empty masks and settings that do not fit the checkpoint.
         """
         assert self.config.regions is not None
+        if len(masks) == 0:
+            return []
         stacked = np.stack([np.asarray(mask, dtype=bool) for mask in masks])
         prepared = prepare_image(image.convert("RGB"), self.config)
         digests = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in stacked]

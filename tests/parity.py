@@ -110,7 +110,7 @@ def regions(model: PerceptionDLM, case: Path, facts: dict[str, Any], expected: d
             settings = DecodeSettings(steps=int(name.removeprefix("tokens_steps")), length=length)
             result = denoise_batch(model, batch, model.embed(batch), [prepared], settings)
             found[name] = result.tokens.view(count, length)
-    return found | training(model, prepared, expected)
+    return found | (training(model, prepared, expected) if "train_loss" in expected else {})
 
 
 def collate(model: PerceptionDLM, prepared: PreparedPass, layout: Layout) -> Batch:
@@ -168,7 +168,7 @@ def chat(model: PerceptionDLMBase, case: Path, facts: dict[str, Any]) -> dict[st
     question = facts["question"]
     layout = plan_chat(model.tokens, model.config, tiles=len(image.tiles), question=question, answer=[])
     found: dict[str, Any] = {**image_tensors(image), "input_ids": layout.input_ids}
-    runs = {f"tokens_{i}": run for i, run in enumerate(facts["runs"])}
+    runs = {f"tokens_{i}": run for i, run in enumerate(facts.get("runs", []))}
     if "cfg_run" in facts:
         runs["tokens_cfg"] = facts["cfg_run"]
     for name, run in runs.items():

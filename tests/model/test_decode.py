@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model import decode
 from model.chat import ChatSettings, answer_question
@@ -23,6 +24,18 @@ def test_any_number_of_regions_in_any_order(regions):
     order = np.random.default_rng(0).permutation(7)
     shuffled = model.caption(image, masks[order], steps=3, length=4)
     assert [c.tokens for c in shuffled] == [captions[i].tokens for i in order]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (900, 2)])
+def test_odd_pictures_and_single_pixels_have_captions(mode, size):
+    masks = np.zeros((2, size[1], size[0]), dtype=bool)
+    masks[:, 0, 0] = True
+    assert len(tiny(ISOLATED).caption(Image.new(mode, size), masks, steps=2, length=2)) == 2
+
+
+def test_no_masks_have_no_captions():
+    assert tiny(ISOLATED).caption(picture(30, 20), []) == []
 
 
 def test_captions_come_back_in_the_order_of_the_masks():
