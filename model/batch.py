@@ -61,7 +61,7 @@ class Batch:
 def collate_passes(passes: Sequence[PreparedPass], layouts: Sequence[Layout], max_regions: int) -> Batch:
     """Passes with their layouts; `max_regions` is the number of region prompts the model has."""
     footprints = torch.cat([_footprint_counts(prepared, max_regions) for prepared in passes])
-    boxes = tuple(torch.from_numpy(prepared.boxes) for prepared in passes)
+    boxes = tuple(torch.from_numpy(prepared.boxes).float() for prepared in passes)
     return _collate([prepared.image for prepared in passes], layouts, footprints, boxes)
 
 

@@ -1,4 +1,4 @@
-"""From a question about a picture to its answer, by an image-level model."""
+"""From a question about a whole picture to its answer."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from model.batch import collate_images
 from model.decode import Caption, cut_caption
-from model.denoiser import CaptionLogits, blind_prefix
-from model.diffusion import Denoised, LogitsFn, Sampling, denoise_blocks, guided
+from model.denoiser import slot_logits
+from model.diffusion import Denoised, Sampling, denoise_blocks
 from model.layout import plan_chat
 from model.preprocess import PreparedImage
 
@@ -31,9 +31,18 @@ class ChatSettings:
     cfg_scale: float = 0.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("length", "block", "steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        self.sampling()
+
+    def sampling(self, banned: Tensor | None = None) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.top_k, banned)
+
 
 def answer_question(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Caption:
-    """The answer of an image-level model to a question about a picture."""
+    """The answer to a question about a whole picture, by an image-level model or a region model alike."""
     result = denoise_answer(model, image, question, settings)
     confidence = result.confidence.exp()[0].tolist()
     return cut_caption(model.tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
@@ -47,14 +56,12 @@ def denoise_answer(model: "PerceptionDLMBase", image: PreparedImage, question: s
     batch = collate_images([image], [layout]).to(model.device)
     embeds = model.embed(batch)
 
-    def logits_of(start: Tensor) -> LogitsFn:
-        captions = CaptionLogits(model, batch, start, "none")
-        return lambda canvas: captions(canvas[:, None])[:, 0]
+    answer = slot_logits(model, batch, embeds, "none", settings.cfg_scale)
 
-    logits_fn = logits_of(embeds)
-    if settings.cfg_scale > 0:
-        logits_fn = guided(logits_fn, logits_of(blind_prefix(model, batch, embeds)), settings.cfg_scale)
-    sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, banned=model.tokens.banned_in_chat)
+    def logits_fn(canvas: Tensor) -> Tensor:
+        return answer(canvas[:, None])[:, 0]
+
+    sampling = settings.sampling(model.tokens.banned_in_chat)
     canvas = torch.full((1, settings.length), model.tokens.mask, device=model.device)
     generators = [torch.Generator().manual_seed(settings.seed)]
     return denoise_blocks(logits_fn, canvas, model.tokens.mask, settings.steps, settings.block, sampling, generators)

@@ -22,11 +22,16 @@ from model.config import PerceptionDLMConfig
 from model.fields import Fields, read_json
 from model.tokens import Tokens
 
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
 # --- where ------------------------------------------------------------------------------------------------------
 
 
-def resolve(source: str | Path) -> Path:
+def resolve(source: str | Path, *, revision: str | None = None, cache_dir: str | Path | None = None) -> Path:
     """The local folder of a checkpoint: `source` itself, or the copy of a hub id, fetched if need be.
+
+    revision, cache_dir: of the hub id, as huggingface_hub has them.
 
     Raises ValueError if there is no such folder or hub id, or the hub cannot be reached.
     """
@@ -35,7 +40,7 @@ def resolve(source: str | Path) -> Path:
         return folder
     wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
     try:
-        return Path(snapshot_download(str(source), allow_patterns=wanted))
+        return Path(snapshot_download(str(source), revision=revision, cache_dir=cache_dir, allow_patterns=wanted))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ValueError(
             f"no checkpoint at {str(source)!r}: expected a folder with config.json and safetensors, or the id of a "
@@ -45,8 +50,10 @@ def resolve(source: str | Path) -> Path:
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a checkpoint, sharded or not. Raises ValueError if there are none."""
-    index = folder / "model.safetensors.index.json"
-    names = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    # transformers, too, takes a whole file before shards where a folder holds both.
+    names = [WEIGHTS]
+    if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
+        names = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
         pickles = [path.name for path in (*folder.glob("*.bin"), *folder.glob("*.pt*"))]
@@ -62,6 +69,12 @@ def fingerprint(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def remove_weights(folder: Path) -> None:
+    """Remove the weights of a checkpoint, so that none of an earlier one are taken for those of a new one."""
+    for path in (*folder.glob("model*.safetensors"), folder / INDEX):
+        path.unlink(missing_ok=True)
 
 
 def make_readable(folder: Path) -> None:

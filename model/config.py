@@ -36,7 +36,8 @@ class RegionConfig:
         resized mask; coverage: share of the patch that the mask covers, at least one patch a region.
     binding: which caption marker goes with which region prompt in training. released: markers by area, prompts at
         random; isolated: marker and prompt always share their number.
-    budget: what the step schedule counts. released: all caption slots of a pass together; isolated: each caption.
+    budget: how steps are spent. released: the schedule counts all caption slots of a pass together and any token may
+        be written; isolated: it counts each caption's, and special tokens are banned but for those that end it.
     """
 
     max_regions: int

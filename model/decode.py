@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from model.batch import Batch, collate_passes
-from model.config import PerceptionDLMConfig
-from model.denoiser import CACHES, CaptionLogits, blind_prefix, refresh_every
-from model.diffusion import Denoised, LogitsFn, Sampling, denoise_remask, denoise_reveal, guided
+from model.config import PerceptionDLMConfig, RegionConfig
+from model.denoiser import CACHES, refresh_every, slot_logits
+from model.diffusion import Denoised, Sampling, denoise_remask, denoise_reveal
 from model.layout import plan_pass
 from model.preprocess import PreparedPass
 from model.tokens import Tokens
@@ -54,10 +54,14 @@ class DecodeSettings:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, found {self.sampler!r}")
         if self.cache not in CACHES and not refresh_every(self.cache):
             raise ValueError(f"cache must be one of {', '.join(CACHES)} or refresh=K, found {self.cache!r}")
-        if not 0 < self.threshold <= 1 or not 0 < self.top_p <= 1:
-            raise ValueError(f"threshold and top_p must lie in (0, 1], found {self.threshold} and {self.top_p}")
-        if self.temperature < 0 or self.top_k < 0 or self.cfg_scale < 0:
-            raise ValueError("temperature, top_k and cfg_scale must not be negative")
+        if not 0 < self.threshold <= 1 or self.cfg_scale < 0:
+            raise ValueError(
+                f"expected threshold in (0, 1] and cfg_scale >= 0, found {self.threshold} and {self.cfg_scale}"
+            )
+        self.sampling()
+
+    def sampling(self, banned: Tensor | None = None) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.top_k, banned)
 
     def check(self, config: PerceptionDLMConfig) -> None:
         """Raise ValueError if a model of this config cannot decode like this."""
@@ -168,20 +172,24 @@ def denoise_batch(
     mask, end = model.tokens.mask, model.tokens.end_of_turn
     canvas = torch.where(batch.slots >= 0, mask, end).view(pools)
 
-    def logits_of(start: Tensor) -> LogitsFn:
-        captions = CaptionLogits(model, batch, start, settings.cache)
-        return lambda canvas: captions(canvas.view(shape)).view(*pools, -1)
+    captions = slot_logits(model, batch, embeds, settings.cache, settings.cfg_scale)
 
-    logits_fn = logits_of(embeds)
-    if settings.cfg_scale > 0:
-        logits_fn = guided(logits_fn, logits_of(blind_prefix(model, batch, embeds)), settings.cfg_scale)
-    banned = model.tokens.banned_in_captions if isolated else None
-    sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, banned)
+    def logits_fn(canvas: Tensor) -> Tensor:
+        return captions(canvas.view(shape)).view(*pools, -1)
+
+    sampling = settings.sampling(_banned(model.tokens, regions, settings))
     generators = _generators(passes, shape[1]) if settings.temperature > 0 else None
     if settings.sampler == "remask":
         return denoise_remask(logits_fn, canvas, mask, settings.steps, sampling, generators)
     threshold = settings.threshold if settings.sampler == "threshold" else None
     return denoise_reveal(logits_fn, canvas, mask, settings.steps, sampling, generators, threshold=threshold)
+
+
+def _banned(tokens: Tokens, regions: RegionConfig, settings: DecodeSettings) -> Tensor | None:
+    """Tokens that are never written. The released rule bans none: it may write the mask token, and mask it again."""
+    if regions.budget == "isolated":
+        return tokens.banned_in_captions
+    return None if settings.sampler == "remask" else torch.tensor([tokens.mask])
 
 
 def _generators(passes: Sequence[PreparedPass], most: int) -> list[torch.Generator]:

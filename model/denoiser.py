@@ -9,6 +9,7 @@ from torch import Tensor
 
 from model.batch import Batch
 from model.cache import SpanCache
+from model.diffusion import LogitsFn, guided
 
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLMBase
@@ -20,6 +21,17 @@ def refresh_every(cache: str) -> int:
     """K of the cache setting "refresh=K"; 0 for any other text."""
     found = re.fullmatch(r"refresh=([1-9]\d*)", cache)
     return int(found[1]) if found else 0
+
+
+def slot_logits(model: "PerceptionDLMBase", batch: Batch, embeds: Tensor, cache: str, cfg_scale: float) -> LogitsFn:
+    """Logits (B, R, G, V) for captions (B, R, G), with classifier-free guidance where `cfg_scale` is above 0.
+
+    Unconditional logits see the mask token in place of the whole prompt, image and regions included.
+    """
+    logits_fn = CaptionLogits(model, batch, embeds, cache)
+    if cfg_scale == 0:
+        return logits_fn
+    return guided(logits_fn, CaptionLogits(model, batch, blind_prefix(model, batch, embeds), cache), cfg_scale)
 
 
 class CaptionLogits:

@@ -3,6 +3,7 @@
 Pure Python: planning a run of millions of regions must not cost an import of torch.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 
@@ -28,3 +29,18 @@ def split_passes(areas: Sequence[int], digests: Sequence[str], max_regions: int)
         passes.append(ranked[start : start + size])
         start += size
     return passes
+
+
+def bind(numbers: Sequence[int], binding: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Region prompt and caption marker of each slot of a training pass, from distinct numbers drawn for the slots.
+
+    binding: "isolated" gives a slot's prompt and marker the same number; "released" numbers the markers 0, 1, ... by
+    slot, whatever the prompts are.
+    """
+    assert len(set(numbers)) == len(numbers)
+    return tuple(numbers), tuple(numbers) if binding == "isolated" else tuple(range(len(numbers)))
+
+
+def region_seed(seed: int, key: str) -> int:
+    """Seed from 0 to 2^63 - 1 for sampling a region's caption: the same whatever else is captioned."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8]) >> 1

@@ -25,8 +25,8 @@ from model.connector import Connector
 from model.decode import Caption, DecodeSettings, caption_passes
 from model.diffusion import Noise, weighted_entropy
 from model.layout import Kind
-from model.passes import split_passes
-from model.preprocess import normalise, prepare_image, prepare_pass
+from model.passes import region_seed, split_passes
+from model.preprocess import check_masks, normalise, prepare_image, prepare_pass
 from model.roi import RELEASED_CELL, replay
 from model.tokens import Tokens
 from model.vision import RegionVisionTower
@@ -39,8 +39,6 @@ class PerceptionDLMBase(PreTrainedModel):
     base_model_prefix = ""
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
     _no_split_modules = ("LlamaDecoderLayer", "SiglipEncoderLayer")
 
     config: PerceptionDLMConfig
@@ -58,10 +56,11 @@ class PerceptionDLMBase(PreTrainedModel):
     def from_pretrained(cls, source: str | Path, **kwargs: Any) -> Self:
         """A checkpoint in a released layout or our own, from a folder or a hub id, in evaluation mode.
 
-        Keyword arguments are transformers' own (dtype, device_map, quantization_config, ...). Raises ValueError if
-        files, fields or tensors are missing or unexpected, all of them listed.
+        Keyword arguments are transformers' own (dtype, revision, cache_dir, quantization_config, ...). Raises
+        ValueError if files, fields or tensors are missing or unexpected, all of them listed.
         """
-        folder = checkpoint.resolve(source)
+        revision, cache_dir = kwargs.pop("revision", None), kwargs.pop("cache_dir", None)
+        folder = checkpoint.resolve(source, revision=revision, cache_dir=cache_dir)
         config = kwargs.pop("config", None) or checkpoint.read_config(folder)
         cls._check_kind(config, folder)
         model = cls._load(folder, folder, config, use_safetensors=True, local_files_only=True, **kwargs)
@@ -94,12 +93,28 @@ class PerceptionDLMBase(PreTrainedModel):
         if config.regions is not None:
             raise ValueError(f"{folder} is a region checkpoint; load it with PerceptionDLM")
 
-    def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
-        """Write config, weights (safetensors, sharded when large) and tokenizer."""
+    def save_pretrained(self, folder: str | Path, is_main_process: bool = True, **kwargs: Any) -> None:
+        """Write config, weights (safetensors, sharded when large) and tokenizer, over a checkpoint that lies there."""
+        tokenizer = self.tokens.tokenizer
+        if is_main_process:
+            checkpoint.remove_weights(Path(folder))
         with checkpoint.quiet():
-            super().save_pretrained(folder, **kwargs)
-        checkpoint.make_readable(Path(folder))
-        self.tokens.tokenizer.save_pretrained(folder)
+            super().save_pretrained(folder, is_main_process=is_main_process, **kwargs)
+        if is_main_process:
+            checkpoint.make_readable(Path(folder))
+            tokenizer.save_pretrained(folder)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.get_output_embeddings()
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        self.language_model.set_output_embeddings(new_embeddings)
 
     def forward(self, batch: Batch, noise: Noise | None = None) -> Tensor:
         """(B, R, G, V) logits at the slots of the batch; with noise, the training loss of the batch instead."""
@@ -141,6 +156,9 @@ class PerceptionDLMBase(PreTrainedModel):
             cache.aim(slice(start, stop))
         first = start if cache is None else 0
         mask = structured_mask(batch.kind, batch.region, self.attention, slice(start, stop), slice(first, stop))
+        if self.config.text_config._attn_implementation == "eager":  # which adds the mask to the scores
+            mask = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(embeds.dtype).min)
+            mask = mask.to(embeds.dtype)
         output = self.language_model.model(
             inputs_embeds=embeds,
             attention_mask=mask,
@@ -176,6 +194,8 @@ class PerceptionDLM(PerceptionDLMBase):
 
     def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
         """(B, L, D), RoI features in their places too."""
+        if not batch.boxes:  # an image-level question
+            return super().embed(batch, cell)
         assert self.config.regions is not None
         tiles = self.encode(batch)
         rois = replay(
@@ -196,33 +216,37 @@ class PerceptionDLM(PerceptionDLMBase):
         masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]],
         *,
         seed: int = 0,
+        batch_size: int = 4,
         **settings: Any,
     ) -> list[Caption]:
         """Captions of any number of regions of one picture, in the order of the masks.
 
-        masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. settings: fields of
-        `DecodeSettings`. Regions are split over balanced passes, which are decoded as one batch. Raises ValueError
-        on masks of another size than the picture, empty masks and settings that do not fit the checkpoint.
+        masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. batch_size: passes decoded
+        together, of the balanced passes that regions are split over. settings: fields of `DecodeSettings`. Raises
+        ValueError on masks of another size than the picture, empty masks and settings that do not fit.
         """
         assert self.config.regions is not None
-        if len(masks) == 0:
+        stacked = check_masks(masks, image.size)
+        if not len(stacked):
             return []
-        stacked = np.stack([np.asarray(mask, dtype=bool) for mask in masks])
         prepared = prepare_image(image.convert("RGB"), self.config)
         digests = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in stacked]
+        seeds = [region_seed(seed, digest) for digest in digests]
         shares = split_passes(stacked.sum(axis=(1, 2)).tolist(), digests, self.config.regions.max_regions)
         passes = [
-            prepare_pass(prepared, stacked[share], self.config, seeds=[seed + index for index in share])
+            prepare_pass(prepared, stacked[share], self.config, seeds=[seeds[index] for index in share])
             for share in shares
         ]
-        captions: list[Caption | None] = [None] * len(stacked)
-        for share, output in zip(shares, caption_passes(self, passes, DecodeSettings(**settings)), strict=True):
-            for index, caption in zip(share, output.captions, strict=True):
-                captions[index] = caption
-        return captions  # type: ignore[return-value]  # every region is in exactly one pass
+        captions: dict[int, Caption] = {}
+        for start in range(0, len(passes), batch_size):
+            outputs = caption_passes(self, passes[start : start + batch_size], DecodeSettings(**settings))
+            for share, output in zip(shares[start : start + batch_size], outputs, strict=True):
+                captions.update(zip(share, output.captions, strict=True))
+        return [captions[index] for index in range(len(stacked))]
 
-    def region_prompts(self, batch: Batch) -> Tensor:
-        assert batch.footprints is not None
+    def region_prompts(self, batch: Batch) -> Tensor | None:
+        if batch.footprints is None:
+            return None
         return batch.footprints.to(self.dtype).transpose(1, 2) @ self.mask_id_embedding.weight
 
 

@@ -96,17 +96,11 @@ def prepare_pass(
     regions = config.regions
     if regions is None:
         raise ValueError("this checkpoint is image-level: it has no region prompts; use a region checkpoint")
-    width, height = image.size
-    if masks.ndim != 3 or masks.shape[1:] != (height, width):
-        raise ValueError(f"expected masks of shape (R, {height}, {width}), as the picture is, found {masks.shape}")
+    masks = check_masks(masks, image.size)
     count = len(masks)
     if not 1 <= count <= regions.max_regions:
         raise ValueError(f"a pass holds 1 to {regions.max_regions} regions, found {count}; split them over passes")
-    areas = masks.sum(axis=(1, 2))
-    if not areas.all():
-        raise ValueError(f"mask {int(np.argmin(areas))} is empty; leave it out of the pass")
-
-    order = np.argsort(-areas, kind="stable")
+    order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
     masks = masks[order]
     slots = tuple(range(count))
     prompts = slots if prompts is None else tuple(prompts)
@@ -124,6 +118,24 @@ def prepare_pass(
         markers=slots if markers is None else tuple(markers),
         seeds=tuple(seeds[i] for i in order) if seeds is not None else slots,
     )
+
+
+def check_masks(masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Masks as (R, H, W) bool. size: width, height of their picture.
+
+    Raises ValueError naming the first mask that is empty or not of the picture's size.
+    """
+    width, height = size
+    checked = np.zeros((len(masks), height, width), dtype=bool)
+    for i, mask in enumerate(masks):
+        if np.shape(mask) != (height, width):
+            raise ValueError(
+                f"expected masks of shape ({height}, {width}), as the picture is, found {np.shape(mask)} as mask {i}"
+            )
+        checked[i] = mask
+        if not checked[i].any():
+            raise ValueError(f"mask {i} is empty; leave it out")
+    return checked
 
 
 def normalised_boxes(masks: NDArray[np.bool_], *, inclusive: bool) -> NDArray[np.float64]:

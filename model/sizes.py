@@ -1,4 +1,7 @@
-"""Models with random weights, of sizes from a test's to the released one's: for tests, benchmarks and first steps."""
+"""Models with random weights, of sizes from a test's to the released one's: for tests, benchmarks and first steps.
+
+Sizes are named after the decoder and vision tower; LLaDA's vocabulary adds 0.2 (100m) to 1 billion (8b) parameters.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Picture files: found below their root, really decoded, brought to upright RGB."""
+"""Picture files: found below their root, really decoded, brought to RGB."""
 
 import warnings
 from pathlib import Path
@@ -35,21 +35,21 @@ def find_image(root: Path, file_name: str, *, allow_outside: bool) -> Path:
 
 
 def load_image(path: Path) -> Image.Image:
-    """The first frame of a picture, mode RGB, upright; its size is the frame all masks refer to.
+    """The first frame of a picture, mode RGB, as stored; its size is the frame all masks refer to.
 
     The whole picture is decoded: a header can be fine where the data stops. Raises RegionError bad_image.
     """
     try:
         with Image.open(path, formats=FORMATS) as picture:
             picture.load()
-            return _upright_rgb(picture)
+            return _to_rgb(picture)
     # Decoders raise whatever a broken file makes them stumble over; all of it means this file is broken.
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise RegionError("bad_image", f"{path.name!r} cannot be decoded: {reason}") from error
 
 
-def _upright_rgb(picture: Image.Image) -> Image.Image:
+def _to_rgb(picture: Image.Image) -> Image.Image:
     """The one place where orientation and pixel formats are settled: EXIF rotation is not applied."""
     if picture.mode.startswith("I;16") or picture.mode == "I":
         # convert("RGB") would clip 16-bit values to white.

@@ -46,8 +46,16 @@ SCHEMA = pa.schema(
         _column("pass_size", pa.int16(), "regions in the pass", unit="regions", nullable=True),
         _column("load_ms", pa.float32(), "reading and decoding the picture, once an image", unit="ms", nullable=True),
         _column("preprocess_ms", pa.float32(), "tiles and region prompts of the pass", unit="ms", nullable=True),
-        _column("encode_ms", pa.float32(), "vision and context, the whole batch", unit="ms", nullable=True),
-        _column("decode_ms", pa.float32(), "denoising, the whole batch", unit="ms", nullable=True),
+        _column(
+            "encode_ms",
+            pa.float32(),
+            "vision tower, connector and RoI features, the whole batch",
+            unit="ms",
+            nullable=True,
+        ),
+        _column(
+            "decode_ms", pa.float32(), "denoising, its prefill included, the whole batch", unit="ms", nullable=True
+        ),
         _column("pass_ms", pa.float32(), "model call of the batch the pass ran in", unit="ms", nullable=True),
         _column("pass_share_ms", pa.float32(), "pass_ms over the regions of the batch", unit="ms", nullable=True),
         _column("mean_confidence", pa.float32(), "mean probability of the tokens, 0 to 1", nullable=True),

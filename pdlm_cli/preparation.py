@@ -1,6 +1,5 @@
 """From an entry of the input to passes ready for the model, in worker threads ahead of it."""
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from model.passes import region_seed
 from pdlm_cli import masks as masks_of
 from pdlm_cli.engine import Engine
 from pdlm_cli.errors import RegionError
@@ -99,7 +99,7 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_o
         started = time.perf_counter()
         members = tuple(usable[i][0] for i in plan.members)
         pixels = np.stack([usable[i][1].pixels() for i in plan.members])
-        prepared = engine.prepare_pass(image, pixels, [_seed(seed, keys[i]) for i in members])
+        prepared = engine.prepare_pass(image, pixels, [region_seed(seed, keys[i]) for i in members])
         own_ms = 1000 * (time.perf_counter() - started)
         work.passes.append(PassWork(plan, members, prepared, shared_ms + own_ms))
     return work
@@ -145,8 +145,3 @@ def _read_mask(region: Region, entry: ImageEntry, size: tuple[int, int]) -> Mask
             f"{size[0]}x{size[1]}; use the picture that was annotated",
         )
     return masks_of.pack(masks_of.decode(region.segmentation, *size))
-
-
-def _seed(seed: int, key: str) -> int:
-    """0 to 2^63 - 1, the same for a region whatever else is in the run."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8]) >> 1

@@ -3,10 +3,12 @@
 from functools import cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from model.config import RegionConfig
+from model.decode import DecodeSettings, plan_batch
 from model.pdlm import PerceptionDLM
 from model.preprocess import PreparedPass, prepare_image, prepare_pass
 from model.sizes import random_model
@@ -17,11 +19,20 @@ RELEASED = RegionConfig.released(max_regions=6, roi_size=4)
 
 @cache
 def tiny(regions: RegionConfig = ISOLATED) -> PerceptionDLM:
-    """A random model whose attention is sharp enough for every token to matter."""
+    """A random model that writes different tokens in different places.
+
+    Weights are large enough for every token to matter; the head looks away from what all places have in common.
+    """
     model = random_model("tiny", seed=1, regions=regions)
     for parameter in model.parameters():
         if parameter.ndim == 2:
             parameter.data.mul_(4.0)
+    with torch.no_grad():
+        batch = plan_batch(model, [one_pass(model, 300, 200, 6)], DecodeSettings(length=8))
+        common = model.run(model.embed(batch), batch)[0, batch.slots[0].flatten()].mean(dim=0)
+        common /= common.norm()
+        head = model.language_model.lm_head.weight
+        head.copy_(8 * (head - torch.outer(head @ common, common)))
     return model
 
 

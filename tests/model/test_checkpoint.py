@@ -61,6 +61,24 @@ def test_own_layout_round_trips(source: Path, shards: str, tmp_path: Path):
     assert len(state) == len(again.state_dict())
 
 
+@pytest.mark.parametrize("sizes", [("200KB", "5GB"), ("5GB", "200KB")], ids=["shards first", "shards last"])
+def test_saving_over_a_checkpoint_leaves_nothing_of_it(sizes: tuple[str, str], tmp_path: Path):
+    model = random_model("tiny")
+    model.save_pretrained(tmp_path, max_shard_size=sizes[0])
+    with torch.no_grad():
+        model.mask_id_embedding.weight.fill_(7.0)
+    model.save_pretrained(tmp_path, max_shard_size=sizes[1])
+    assert (PerceptionDLM.from_pretrained(tmp_path).mask_id_embedding.weight == 7.0).all()
+    held = {name for path in checkpoint.weight_files(tmp_path) for name in load_file(path)}
+    assert held == set(model.state_dict())
+    assert len(checkpoint.weight_files(tmp_path)) == len(list(tmp_path.glob("*.safetensors")))
+
+
+def test_other_processes_of_a_run_leave_the_files_to_the_first(tmp_path: Path):
+    random_model("tiny").save_pretrained(tmp_path, is_main_process=False)
+    assert not (tmp_path / "tokenizer.json").exists()
+
+
 def test_isolated_model_round_trips_with_the_same_captions(tmp_path: Path):
     model = tiny(ISOLATED)
     model.save_pretrained(tmp_path)

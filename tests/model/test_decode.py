@@ -7,10 +7,11 @@ from PIL import Image
 
 from model import decode
 from model.chat import ChatSettings, answer_question
-from model.decode import DecodeSettings, caption_passes, cut_caption
+from model.decode import DecodeSettings, caption_passes, cut_caption, denoise_batch, plan_batch
 from model.pdlm import load_model
 from model.preprocess import prepare_image, prepare_pass
 from model.sizes import random_model
+from model.tokens import REGION_INSTRUCTION
 from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
 from tests.model.test_checkpoint import CHAT
 
@@ -24,6 +25,12 @@ def test_any_number_of_regions_in_any_order(regions):
     order = np.random.default_rng(0).permutation(7)
     shuffled = model.caption(image, masks[order], steps=3, length=4)
     assert [c.tokens for c in shuffled] == [captions[i].tokens for i in order]
+    assert len({tuple(c.tokens) for c in captions}) > 3  # or the order could not be told
+    sampled = model.caption(image, masks, steps=3, length=4, temperature=1.0)
+    resampled = model.caption(image, masks[order], steps=3, length=4, temperature=1.0)
+    assert [c.tokens for c in resampled] == [sampled[i].tokens for i in order]
+    single = model.caption(image, masks, steps=3, length=4, batch_size=1)
+    assert [c.tokens for c in single] == [c.tokens for c in captions]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
@@ -45,16 +52,24 @@ def test_captions_come_back_in_the_order_of_the_masks():
     (straight,) = caption_passes(model, [prepare_pass(image, masks, model.config)], settings)
     (turned,) = caption_passes(model, [prepare_pass(image, masks[::-1], model.config)], settings)
     assert turned.captions == straight.captions[::-1]
+    assert len({tuple(c.tokens) for c in straight.captions}) == 3
     assert (straight.slots, turned.slots) == ([0, 1, 2], [2, 1, 0])
 
 
-def test_isolated_budget_is_per_caption_and_released_one_is_shared():
+@pytest.mark.parametrize(
+    ("regions", "per_caption"),
+    [
+        (ISOLATED, True),
+        (RELEASED, False),
+        (ISOLATED.with_(budget="released"), False),
+        (RELEASED.with_(budget="isolated"), True),
+    ],
+)
+def test_budget_is_per_caption_or_shared(regions, per_caption):
     """One step left of two: half of each caption's slots is masked, or half of all, wherever they are."""
-    for regions, per_caption in ((ISOLATED, True), (RELEASED, False)):
-        model = tiny(regions)
-        masked = masked_after_first_step(model)
-        assert (masked == [4, 4, 4]) == per_caption
-        assert sum(masked) == 12
+    masked = masked_after_first_step(tiny(regions))
+    assert (masked == [4, 4, 4]) == per_caption
+    assert sum(masked) == 12
 
 
 def masked_after_first_step(model) -> list[int]:
@@ -89,6 +104,102 @@ def test_every_sampler_with_every_cache(sampler, cache):
         assert 0 < caption.mean_confidence <= 1
 
 
+def steps_taken(model, **settings) -> list[int]:
+    settings = DecodeSettings(steps=4, length=8, **settings)
+    (output,) = caption_passes(model, [one_pass(model, 300, 200, 2)], settings)
+    return [caption.denoise_steps for caption in output.captions]
+
+
+def test_threshold_is_the_samplers_own():
+    model = tiny(ISOLATED)
+    assert steps_taken(model, sampler="threshold", threshold=1e-9) == [1, 1]
+    assert steps_taken(model, sampler="threshold", threshold=1.0) == [4, 4]
+    assert steps_taken(model, sampler="topk", threshold=1e-9) == [4, 4]
+    assert steps_taken(model, sampler="remask", threshold=1e-9) == [4, 4]
+
+
+def test_guidance_follows_the_formula_on_two_forwards():
+    """One step of one caption: the argmax of (1 + s) conditional - s unconditional logits."""
+    model = tiny(ISOLATED)
+    prepared = one_pass(model, 300, 200, 1)
+    settings = DecodeSettings(steps=1, length=8, cfg_scale=3.0)
+    batch = plan_batch(model, [prepared], settings)
+    with torch.no_grad():
+        embeds = model.embed(batch)
+        blind = embeds.clone()
+        blind[:, : batch.prefix] = model.language_model.model.embed_tokens.weight[model.tokens.mask]
+        given, without = (model.logits(model.run(x, batch), batch.slots)[0, 0] for x in (embeds, blind))
+        result = denoise_batch(model, batch, embeds, [prepared], settings)
+    scores = 4.0 * given - 3.0 * without
+    scores[:, model.tokens.banned_in_captions] = float("-inf")
+    assert result.tokens[0].tolist() == scores.argmax(dim=1).tolist()
+    given[:, model.tokens.banned_in_captions] = float("-inf")
+    assert result.tokens[0].tolist() != given.argmax(dim=1).tolist()
+
+
+@pytest.mark.parametrize("sampler", ["remask", "topk"])
+def test_special_tokens_are_banned_where_the_budget_is_isolated(sampler):
+    """A head that says nothing but <img>, then nothing but the mask."""
+    for regions, says, allowed in (
+        (ISOLATED, "image_start", False),
+        (RELEASED, "image_start", True),
+        (RELEASED, "mask", sampler == "remask"),
+    ):
+        model = random_model("tiny", regions=regions)
+        token = getattr(model.tokens, says)
+        batch = plan_batch(model, [one_pass(model, 300, 200, 2)], DecodeSettings(length=4))
+        with torch.no_grad():
+            hidden = model.run(model.embed(batch), batch)[0, batch.slots.flatten()].mean(dim=0)
+            model.language_model.lm_head.weight.zero_()
+            model.language_model.lm_head.weight[token] = hidden
+        settings = DecodeSettings(steps=2, length=4, sampler=sampler)
+        (output,) = caption_passes(model, [one_pass(model, 300, 200, 2)], settings)
+        assert (token in output.captions[0].tokens) == allowed
+
+
+def test_prompt_of_the_user_reaches_the_model():
+    model = tiny(ISOLATED)
+    image, masks = picture(300, 200), boxes(300, 200, 2)
+    usual = model.caption(image, masks, steps=2, length=4)
+    assert model.caption(image, masks, steps=2, length=4, prompt=REGION_INSTRUCTION) == usual
+    assert model.caption(image, masks, steps=2, length=4, prompt="Say what it is made of.") != usual
+
+
+def test_every_caption_is_sampled_with_the_seed_of_its_region():
+    model = tiny(ISOLATED)
+    passes = [one_pass(model, 300, 200, 3), one_pass(model, 300, 200, 2)]
+    assert [p.seeds for p in passes] == [(0, 1, 2), (0, 1)]
+    generators = decode._generators(passes, 3)
+    assert [generator.initial_seed() for generator in generators] == [0, 1, 2, 0, 1, 0]
+
+
+def rows_run(cache: str, steps: int = 4) -> list[int]:
+    """How many rows of the sequence each forward of the decoder computed."""
+    model = tiny(ISOLATED)
+    settings = DecodeSettings(steps=steps, length=4, cache=cache)
+    prepared = one_pass(model, 300, 200, 2)
+    counts = []
+    hook = model.language_model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: counts.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    try:
+        caption_passes(model, [prepared], settings)
+    finally:
+        hook.remove()
+    return counts
+
+
+def test_each_cache_computes_what_it_says():
+    batch = plan_batch(tiny(ISOLATED), [one_pass(tiny(ISOLATED), 300, 200, 2)], DecodeSettings(length=4))
+    prefix, everything = batch.prefix, batch.input_ids.shape[1]
+    answer = everything - prefix
+    assert answer == 2 * (1 + 4)
+    assert rows_run("none") == [everything] * 4
+    assert rows_run("exact") == rows_run("auto") == [prefix, *[answer] * 4]
+    assert rows_run("frozen") == [everything, *[answer] * 3]
+    assert rows_run("refresh=2") == [everything, answer] * 2
+
+
 def test_seed_decides_what_is_sampled():
     model = tiny(ISOLATED)
     image, masks = picture(300, 200), boxes(300, 200, 2)
@@ -96,7 +207,9 @@ def test_seed_decides_what_is_sampled():
     assert draw(temperature=1.0, seed=1) == draw(temperature=1.0, seed=1)
     assert draw(temperature=1.0, seed=1) != draw(temperature=1.0, seed=2)
     assert draw(temperature=1.0, top_k=1, seed=1) == draw(temperature=1.0, top_k=1, seed=2)
-    assert [c.tokens for c in draw(temperature=1.0, top_k=1)] == [c.tokens for c in draw()]
+    greedy = [c.tokens for c in draw()]
+    assert [c.tokens for c in draw(temperature=1.0, top_k=1)] == greedy
+    assert [c.tokens for c in draw(temperature=1.0, top_p=1e-6)] == greedy
 
 
 def test_captions_are_cut_at_their_own_end():
@@ -118,8 +231,9 @@ def test_captions_are_cut_at_their_own_end():
         ({"length": -1}, "length must be at least 1"),
         ({"sampler": "magic"}, "remask, topk, threshold"),
         ({"cache": "refresh=0"}, "or refresh=K"),
-        ({"top_p": 0}, "must lie in"),
-        ({"temperature": -1}, "must not be negative"),
+        ({"top_p": 0}, r"top_p in \(0, 1\]"),
+        ({"temperature": -1}, "temperature >= 0"),
+        ({"threshold": 0}, "threshold in"),
     ],
 )
 def test_unusable_settings_say_what_is_allowed(settings, message):
@@ -141,11 +255,31 @@ def test_masks_of_another_size_are_refused():
 def test_sampled_answers_follow_the_seed():
     model = load_model(CHAT, dtype=torch.float32, device=torch.device("cpu"))
     image = prepare_image(picture(300, 200), model.config)
-    ask = lambda seed: answer_question(  # noqa: E731
-        model, image, "What?", ChatSettings(length=8, block=4, steps=8, temperature=1.0, seed=seed)
-    )
+
+    def ask(seed: int, **sampling: float):
+        settings = ChatSettings(length=8, block=4, steps=8, seed=seed, **{"temperature": 1.0, **sampling})
+        return answer_question(model, image, "What?", settings)
+
     assert ask(1) == ask(1)
     assert ask(1) != ask(2)
+    greedy = ask(1, temperature=0.0)
+    assert ask(1, top_p=1e-6).tokens == ask(2, top_k=1).tokens == greedy.tokens
+
+
+def test_region_models_answer_questions_about_the_whole_picture():
+    for regions in (ISOLATED, RELEASED):
+        model = tiny(regions)
+        image = prepare_image(picture(300, 200), model.config)
+        settings = ChatSettings(length=8, block=4, steps=8)
+        answers = [answer_question(model, image, question, settings) for question in ("What?", "How many?")]
+        assert answers[0].mean_confidence != answers[1].mean_confidence
+        assert all(answer.tokens_generated for answer in answers)
+
+
+@pytest.mark.parametrize("settings", [{"length": 0}, {"block": 0}, {"steps": 0}, {"top_p": 0.0}])
+def test_unusable_chat_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=r"expected|at least 1"):
+        ChatSettings(**settings)
 
 
 def test_random_models_depend_on_their_seed_alone():

@@ -75,6 +75,22 @@ def test_remasking_judges_written_slots_too():
     assert result.tokens.tolist() == [[2, 1, 2]]
 
 
+@pytest.mark.parametrize("rule", [denoise_remask, denoise_reveal])
+def test_steps_count_only_while_a_pool_has_something_to_write(rule):
+    canvas = torch.tensor([[3] * 6, [MASK] * 6, [MASK, 3, 3, 3, 3, 3]])
+    result = rule(Oracle(3, 6), canvas, MASK, 6, Sampling())
+    assert result.steps.tolist() == [0, 6, 1]
+
+
+def test_near_certain_tokens_keep_their_order():
+    """Odds of 1e-9 and 1e-12 against: both probabilities are 1 in fp32."""
+    logits = torch.tensor([[[20.7, 0.0], [27.6, 0.0], [5.0, 0.0]]])
+    tokens, certainty = predict(logits, Sampling())
+    assert tokens.tolist() == [[0, 0, 0]]
+    assert certainty[0].argsort().tolist() == [2, 0, 1]
+    torch.testing.assert_close(certainty.double(), logits.double().log_softmax(dim=2)[..., 0], rtol=1e-3, atol=0)
+
+
 @given(**SHAPES)
 def test_revealing_writes_an_even_share_in_every_step(pools, slots, steps):
     oracle = Oracle(pools, slots)

@@ -1,5 +1,6 @@
 """Who influences whom, and that caching and batching change nothing."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,11 @@ from model.denoiser import CaptionLogits
 from model.layout import Kind, plan_pass
 from tests.model.support import ISOLATED, RELEASED, one_pass, tiny
 
-torch.set_grad_enabled(False)
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
 def logits_and_edits(regions) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -1,5 +1,6 @@
 """Plans, and the attention mask against a slow builder that follows the rules sentence by sentence."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,13 +57,14 @@ def test_plan_names_every_token_once(config, lengths):
     assert not (layout.kind[: layout.prefix] == Kind.CAPTION).any()
 
 
-def test_released_positions_run_through_and_isolated_ones_start_over():
+@pytest.mark.parametrize("attention", ["released", "isolated"])
+def test_released_positions_run_through_and_isolated_ones_start_over(attention):
     captions = [[1] * 3, [1] * 4]
-    running = tiny(RELEASED)
+    running = tiny(RELEASED.with_(attention=attention))
     layout = plan_pass(running.tokens, running.config, tiles=1, captions=captions)
     assert layout.position_ids.tolist() == list(range(len(layout.input_ids)))
 
-    parallel = tiny(ISOLATED)
+    parallel = tiny(ISOLATED.with_(attention=attention))
     layout = plan_pass(parallel.tokens, parallel.config, tiles=1, captions=captions)
     start = int(layout.roi[0, 0])
     assert layout.position_ids[: start + 16].tolist() == list(range(start + 16))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.passes import pass_sizes, split_passes
+from model.passes import bind, pass_sizes, region_seed, split_passes
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,15 @@ def test_the_same_regions_meet_whatever_their_order(areas, data):
 def test_no_room_is_an_error():
     with pytest.raises(ValueError, match="at least 1"):
         pass_sizes(3, 0)
+
+
+def test_isolated_binding_shares_the_number_and_released_binding_numbers_markers_by_slot():
+    assert bind([4, 0, 2], "isolated") == ((4, 0, 2), (4, 0, 2))
+    assert bind([4, 0, 2], "released") == ((4, 0, 2), (0, 1, 2))
+
+
+def test_seeds_depend_on_region_and_seed():
+    seeds = {region_seed(seed, key) for seed in range(50) for key in ("a", "b", "0:a")}
+    assert len(seeds) == 150
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert region_seed(3, "a") == region_seed(3, "a")

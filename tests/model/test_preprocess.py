@@ -134,10 +134,23 @@ def test_slots_are_by_area_and_everything_follows_them():
     assert np.array_equal(shuffled.footprints, straight.footprints)
 
 
+@pytest.mark.parametrize("rule", ["released", "coverage"])
+@pytest.mark.parametrize("others", [ISOLATED, RELEASED], ids=["isolated", "released"])
+def test_footprint_rule_is_the_configs(others, rule):
+    config = tiny(others.with_(footprint=rule)).config
+    image, masks = prepare_image(picture(300, 200), config), boxes(300, 200, 3)
+    expected = {
+        "released": footprint.released(masks, np.arange(3), (3, 2), 128, 16),
+        "coverage": footprint.coverage(masks, (3, 2), 128, 16),
+    }
+    assert not np.array_equal(expected["released"], expected["coverage"])
+    assert np.array_equal(prepare_pass(image, masks, config).footprints, expected[rule])
+
+
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
-        (np.ones((1, 10, 10), dtype=bool), r"expected masks of shape \(R, 200, 300\)"),
+        (np.ones((1, 10, 10), dtype=bool), r"expected masks of shape \(200, 300\), .* found \(10, 10\) as mask 0"),
         (np.ones((7, 200, 300), dtype=bool), "a pass holds 1 to 6 regions, found 7"),
         (np.zeros((2, 200, 300), dtype=bool), "mask 0 is empty"),
     ],

@@ -1,13 +1,19 @@
 """RoI replay against RoI align written out in plain Python."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.batch import collate_passes
+from model.diffusion import add_noise, weighted_entropy
+from model.layout import plan_pass
+from model.preprocess import prepare_image, prepare_pass
 from model.roi import mosaic, replay
+from tests.model.support import ISOLATED, RELEASED, boxes, picture, tiny
 
 
 def plain_roi_align(features: list, box: list[float], scale: float, size: int) -> list:
@@ -82,3 +88,35 @@ def test_aligned_features_are_those_of_the_box_and_released_ones_of_a_corner():
     assert aligned.item() == pytest.approx(4.0)
     (released,) = replay([tiles], [(3, 2)], [box], rule="released", size=1)
     assert released.item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("rule", ["released", "aligned"])
+@pytest.mark.parametrize("others", [ISOLATED, RELEASED], ids=["isolated", "released"])
+def test_rule_is_the_configs_and_training_takes_its_own_cell(others, rule):
+    """Six tiles in a row: the doubly scaled box reaches past the first cell."""
+    model = tiny(others.with_(roi_features=rule))
+    image = prepare_image(picture(600, 100), model.config)
+    assert image.grid == (6, 1)
+    prepared = prepare_pass(image, boxes(600, 100, 2), model.config)
+    captions = [model.tokens.encode_caption("a", 2)] * 2
+    layout = plan_pass(model.tokens, model.config, tiles=7, captions=captions)
+    batch = collate_passes([prepared], [layout], 6)
+    noise = add_noise(batch.input_ids, torch.ones(1), batch.labelled, model.tokens.mask)
+    noisy = replace(batch, input_ids=noise.tokens)
+    with torch.no_grad():
+        tiles = model.encode(batch)
+        found = {cell: model.embed(noisy, cell)[0, layout.roi] for cell in (28, 32)}
+        for cell, rois in found.items():
+            (expected,) = replay([tiles], [(6, 1)], batch.boxes, rule=rule, size=4, cell=cell)
+            torch.testing.assert_close(rois, expected)
+        assert torch.equal(found[28], found[32]) == (rule == "aligned")
+        logits = model.logits(model.run(model.embed(noisy, 28), noisy), batch.slots)
+        weights = noise.weights(batch.labelled)
+        if others.positions == "isolated":  # otherwise markers and newlines are labels too
+            entropy = weighted_entropy(logits[0].flatten(0, 1), torch.tensor(captions).flatten(), weights[weights > 0])
+            assert model(batch, noise).item() == pytest.approx(entropy.item(), rel=1e-5)
+        at_32 = model.language_model.lm_head(model.run(model.embed(noisy, 32), noisy))
+        counted = weights > 0
+        other = weighted_entropy(at_32[counted], batch.input_ids[counted], weights[counted])
+        same = model(batch, noise).item() == pytest.approx(other.item(), rel=1e-6)
+        assert same == (rule == "aligned")

@@ -1,5 +1,8 @@
 """The composed towers against transformers' own modules with the same weights."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel, SiglipVisionModel
 
@@ -7,9 +10,14 @@ from model.batch import collate_images
 from model.decode import DecodeSettings, plan_batch
 from model.layout import plan_chat
 from model.preprocess import normalise, prepare_image
-from tests.model.support import ISOLATED, one_pass, picture, tiny
+from model.sizes import random_model
+from tests.model.support import ISOLATED, RELEASED, one_pass, picture, tiny
 
-torch.set_grad_enabled(False)
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
 def test_vision_tower_is_siglips_penultimate_hidden_state():
@@ -55,6 +63,33 @@ def test_config_makes_llama_bidirectional_where_no_mask_is_given():
 
     assert first_sees_last(model.config.text_config)
     assert not first_sees_last(LlamaConfig(**{**model.config.text_config.to_dict(), "is_causal": True}))
+
+
+@pytest.mark.parametrize("regions", [ISOLATED, RELEASED], ids=["isolated", "released"])
+def test_eager_attention_equals_sdpa(regions):
+    model = tiny(regions)
+    batch = plan_batch(model, [one_pass(model, 300, 200, 3), one_pass(model, 120, 128, 1)], DecodeSettings(length=4))
+    expected = model(batch)
+    model.set_attn_implementation("eager")
+    try:
+        found = model(batch)
+    finally:
+        model.set_attn_implementation("sdpa")
+    real = batch.slots >= 0
+    torch.testing.assert_close(found[real], expected[real], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("implementation", ["flash_attention_2", "flex_attention"])
+def test_attention_that_takes_no_such_mask_is_refused(implementation):
+    with pytest.raises((ValueError, ImportError)):
+        tiny(ISOLATED).set_attn_implementation(implementation)
+
+
+def test_embeddings_are_found_by_those_who_resize_them():
+    model = random_model("tiny")
+    model.resize_token_embeddings(320)
+    assert len(model.get_input_embeddings().weight) == len(model.get_output_embeddings().weight) == 320
+    assert model.config.text_config.vocab_size == 320
 
 
 def test_gradients_reach_every_parameter_that_is_trained():
