@@ -13,6 +13,7 @@ from pdlm_cli.errors import Interrupted, PdlmError
 COMMANDS = {
     "caption": "Caption every masked region of a set of images.",
     "convert": "Make or convert checkpoints.",
+    "data": "Make data to train and to test with.",
 }
 
 
@@ -39,7 +40,7 @@ class LazyGroup(click.Group):
             logging.getLogger("pdlm_cli").error("%s", error)
             ctx.exit(error.exit_code)
         except Interrupted as signal:
-            logging.getLogger("pdlm_cli").error("stopped by %s before anything was captioned", signal.name)
+            logging.getLogger("pdlm_cli").error("stopped by %s before anything was written", signal.name)
             ctx.exit(signal.exit_code)
 
 

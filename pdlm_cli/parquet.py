@@ -49,13 +49,11 @@ SCHEMA = pa.schema(
         _column(
             "encode_ms",
             pa.float32(),
-            "vision tower, connector and RoI features, the whole batch",
+            "vision tower and RoI features, the whole batch",
             unit="ms",
             nullable=True,
         ),
-        _column(
-            "decode_ms", pa.float32(), "denoising, its prefill included, the whole batch", unit="ms", nullable=True
-        ),
+        _column("decode_ms", pa.float32(), "prefill and denoising, the whole batch", unit="ms", nullable=True),
         _column("pass_ms", pa.float32(), "model call of the batch the pass ran in", unit="ms", nullable=True),
         _column("pass_share_ms", pa.float32(), "pass_ms over the regions of the batch", unit="ms", nullable=True),
         _column("mean_confidence", pa.float32(), "mean probability of the tokens, 0 to 1", nullable=True),

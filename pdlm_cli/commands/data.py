@@ -1,0 +1,149 @@
+"""`pdlm data`."""
+
+import os
+import re
+from pathlib import Path
+
+import click
+
+from pdlm_cli.data_engine.levels import LEVELS
+from pdlm_cli.data_engine.limits import FORMATS, LARGEST_SIZE, SMALLEST_SIZE, SPLITS
+from pdlm_cli.options import logging_options
+from pdlm_cli.signals import StopSignals
+
+
+@click.group(short_help="Make data to train and to test with.")
+def data() -> None:
+    """Make data to train and to test with.
+
+    \b
+    Examples:
+      pdlm data scenes scenes/ --count 1000
+      pdlm data scenes --help
+    """
+
+
+def _fewest_and_most(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r}; expected a number or two, like 3 or 2-6")
+    return int(match[1]), int(match[2] or match[1])
+
+
+@data.command(short_help="Draw pictures with masks, captions and questions.")
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Pictures to draw.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other scenes.")
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    default="train",
+    show_default=True,
+    help="Scenes of different splits are different under any seed.",
+)
+@click.option(
+    "--level",
+    type=click.IntRange(0, len(LEVELS) - 1),
+    default=len(LEVELS) - 1,
+    show_default=True,
+    help="From plain shapes to full scenes, see above.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(SMALLEST_SIZE, LARGEST_SIZE),
+    default=128,
+    show_default=True,
+    help="Pixels along the shorter side.",
+)
+@click.option(
+    "--objects",
+    metavar="MIN-MAX",
+    callback=_fewest_and_most,
+    help="Objects in a picture, 1 to 10.  [default: as the level has it]",
+)
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    default=("json",),
+    show_default=True,
+    help="May be given several times: json is training JSON, parquet the same with the pictures inside, coco is COCO "
+    "instances, paradlc the three files of ParaDLC-Bench.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=lambda: os.cpu_count() or 1,
+    help="Processes that draw.  [default: one a core]",
+)
+@click.option(
+    "--preview",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write a contact sheet of the first twelve scenes, .png or .jpg.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace scenes of other settings that OUT holds.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON on stdout.")
+@logging_options
+@click.pass_context
+def scenes(
+    ctx: click.Context,
+    /,
+    out: Path,
+    count: int,
+    seed: int,
+    split: str,
+    level: int,
+    size: int,
+    objects: tuple[int, int] | None,
+    formats: tuple[str, ...],
+    workers: int,
+    preview: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    log_format: str,
+) -> None:
+    """Draw pictures of objects whose every attribute is known, with instance masks, captions and questions, into OUT.
+
+    The same settings give the same scenes, whatever the number of workers. SIGINT or SIGTERM finishes what is under
+    way; the same command goes on where the run stopped.
+
+    \b
+    Levels:
+      0  one shape in one color
+      1  one to four shapes with patterns, turned
+      2  one object with parts, each in one color
+      3  one to four objects with patterns, turned, often two of a kind
+      4  one to six objects with patterns and materials that hide one another, on textures
+      5  full scenes: one to ten objects, wide and tall pictures, shadows, grain
+
+    \b
+    Examples:
+      pdlm data scenes scenes/ --count 1000
+      pdlm data scenes look/ --count 12 --preview look.png
+      pdlm data scenes held-out/ --count 300 --split test --objects 2-6 --format coco --format paradlc
+      pdlm data scenes shapes/ --level 1 --count 5000 --format parquet --workers 4
+    """
+    with StopSignals() as stop:
+        from pdlm_cli.data_engine.generation import SceneJob, run
+        from pdlm_cli.stdout import print_line
+
+        job = SceneJob(
+            out=out,
+            count=count,
+            seed=seed,
+            split=split,
+            level=level,
+            size=size,
+            objects=objects,
+            formats=tuple(name for name in FORMATS if name in formats),
+            workers=workers,
+            preview=preview,
+            overwrite=overwrite,
+        )
+        summary = run(job, log_format, stop)
+    if as_json:
+        print_line(summary.to_json())
+    ctx.exit(summary.exit_code)

@@ -1,0 +1,1 @@
+"""Drawn scenes: pictures with instance masks, attributes that are known, captions and questions about them."""

@@ -1,0 +1,139 @@
+"""The folder of a set of scenes: whose it is, what is done, and in which order things become true.
+
+out/images/*.png             unless Parquet is the only format
+out/data/part-*.parquet      with Parquet
+out/scenes.json, coco.json, annotations.json, qa.json, class_names.json
+out/_scenes/run.json         what was asked for
+out/_scenes/records/*.json   what is drawn, a file a shard, written after its pictures; gone when all is done
+out/_scenes/stats.json       written last
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pdlm_cli.atomic import write_atomic
+from pdlm_cli.data_engine.records import SceneRecord
+from pdlm_cli.errors import ConfigError, LockedError, OutputError
+
+_OURS = (
+    "_scenes/stats.json",
+    "_scenes/records/*",
+    "data/*part-*",
+    "images/*.png",
+    *(f"{name}.json" for name in ("scenes", "coco", "annotations", "qa", "class_names")),
+)
+
+
+class SceneDir:
+    """An output folder that this process, with its workers, alone writes to. A context manager."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Take the folder, and go on where an earlier run with the same settings stopped.
+
+        Raises LockedError, OutputError, or ConfigError if it holds something else.
+        """
+        self.path = path
+        self._state = path / "_scenes"
+        try:
+            self._refuse_strangers()
+            (self._state / "records").mkdir(parents=True, exist_ok=True)
+            self._lock = open(self._state / "lock", "a+")  # noqa: SIM115, held as long as the run
+        except OSError as error:
+            raise OutputError(f"cannot write to {path}: {error.strerror}; OUT names the folder") from error
+        try:
+            self._acquire()
+            self._begin(settings, overwrite)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+    @property
+    def complete(self) -> bool:
+        return (self._state / "stats.json").exists()
+
+    def done(self, shard: int) -> bool:
+        return _record_path(self.path, shard).exists()
+
+    def stats(self) -> dict[str, Any]:
+        """What `finish` wrote."""
+        found: dict[str, Any] = json.loads((self._state / "stats.json").read_bytes())
+        return found
+
+    def records(self, shards: int) -> Iterator[SceneRecord]:
+        """All records, in order, a shard in memory at a time; every shard must be done."""
+        for shard in range(shards):
+            for record in json.loads(_record_path(self.path, shard).read_bytes()):
+                yield SceneRecord(**record)
+
+    def finish(self, files: Mapping[str, bytes], stats: Mapping[str, Any]) -> None:
+        """Write the files that describe all scenes, then what says that they are complete."""
+        for name, content in files.items():
+            write_atomic(self.path / name, content)
+        write_atomic(self._state / "stats.json", _json(stats))
+        self._remove("_scenes/records/*")
+
+    def _refuse_strangers(self) -> None:
+        if self.path.is_dir() and any(self.path.iterdir()) and not self._state.is_dir():
+            raise ConfigError(f"{self.path} holds files that `pdlm data scenes` did not write; choose another folder")
+
+    def _acquire(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "unknown"
+            raise LockedError(
+                f"{self.path} is being written by another run (process {holder}); wait for it, or choose another folder"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
+
+    def _begin(self, settings: Mapping[str, Any], overwrite: bool) -> None:
+        path = self._state / "run.json"
+        if path.exists() and not overwrite:
+            if json.loads(path.read_bytes()) != json.loads(_json(settings)):
+                raise ConfigError(
+                    f"{self.path} holds scenes of other settings (see {path}); pass --overwrite to replace them, or "
+                    "choose another folder"
+                )
+            return
+        self._remove(*_OURS)
+        write_atomic(path, _json(settings))
+
+    def _remove(self, *patterns: str) -> None:
+        try:
+            for pattern in patterns:
+                for file in self.path.glob(pattern):
+                    file.unlink()
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
+
+
+def write_records(folder: Path, shard: int, records: list[SceneRecord]) -> None:
+    """From here on the shard counts as done, so its pictures must be there. Raises OutputError."""
+    # Not `asdict`, which copies everything that is in there.
+    plain = [{field.name: getattr(record, field.name) for field in fields(record)} for record in records]
+    write_atomic(_record_path(folder, shard), json.dumps(plain).encode())
+
+
+def _record_path(folder: Path, shard: int) -> Path:
+    return folder / "_scenes" / "records" / f"{shard:05d}.json"
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
