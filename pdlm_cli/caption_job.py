@@ -80,7 +80,7 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
         if engine.facts["weights"] == "random":
             log.warning("%s has random weights: its captions are noise, good only to try things", engine.facts["model"])
         stop.defer()
-        with open_progress(manifest.regions, form, console) as progress:
+        with open_progress(manifest.regions, form, console, doing="captioning", unit="regions") as progress:
             report = caption_manifest(manifest, engine, out, job, progress, stop)
     if form != "json":
         console.print(report.render())

@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress(Protocol):
-    """A context manager that is told of finished regions."""
+    """A context manager that is told of finished items."""
 
     def __enter__(self) -> Self: ...
 
@@ -23,25 +23,25 @@ class Progress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def advance(self, regions: int) -> None: ...
+    def advance(self, items: int) -> None: ...
 
 
-def open_progress(total: int, log_format: str, console: Console) -> Progress:
-    """total: regions of the whole run, error rows included."""
-    return BarProgress(total, console) if log_format == "rich" else LineProgress(total)
+def open_progress(total: int, log_format: str, console: Console, *, doing: str, unit: str) -> Progress:
+    """total: items of the whole run, failed ones included. doing, unit: words, such as captioning and regions."""
+    return BarProgress(total, console, doing, unit) if log_format == "rich" else LineProgress(total, unit)
 
 
 class BarProgress:
-    """A bar with regions per second and the time left."""
+    """A bar with items per second and the time left."""
 
-    def __init__(self, total: int, console: Console) -> None:
+    def __init__(self, total: int, console: Console, doing: str, unit: str) -> None:
         self._total = total
         self._started = time.monotonic()
         self._bar = RichProgress(
-            TextColumn("captioning"),
+            TextColumn(doing),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.2f} regions/s"),
+            TextColumn("{task.fields[rate]:.2f} " + f"{unit}/s"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -58,16 +58,17 @@ class BarProgress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, regions: int) -> None:
-        done = self._bar.tasks[0].completed + regions
-        self._bar.update(self._task, advance=regions, rate=done / (time.monotonic() - self._started))
+    def advance(self, items: int) -> None:
+        done = self._bar.tasks[0].completed + items
+        self._bar.update(self._task, advance=items, rate=done / (time.monotonic() - self._started))
 
 
 class LineProgress:
     """A log line every ten seconds, from a thread of its own: a slow pass must not look like a dead one."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, unit: str) -> None:
         self._total = total
+        self._unit = unit
         self._done = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._lines, daemon=True)
@@ -83,8 +84,8 @@ class LineProgress:
         self._ended.set()
         self._thread.join()
 
-    def advance(self, regions: int) -> None:
-        self._done += regions
+    def advance(self, items: int) -> None:
+        self._done += items
 
     def _lines(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LINES):
@@ -94,10 +95,12 @@ class LineProgress:
         rate = self._done / (time.monotonic() - self._started)
         left = f", {(self._total - self._done) / rate:.0f} s left" if rate else ""
         log.info(
-            "%d of %d regions, %.2f regions/s%s",
+            "%d of %d %s, %.2f %s/s%s",
             self._done,
             self._total,
+            self._unit,
             rate,
+            self._unit,
             left,
             extra={"facts": {"event": "progress", "done": self._done, "total": self._total, "rate": rate}},
         )

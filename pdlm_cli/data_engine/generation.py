@@ -20,12 +20,12 @@ from pdlm_cli import __version__, logs
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.data_engine.contact_sheet import contact_sheet
 from pdlm_cli.data_engine.export import json_files, parquet_part
-from pdlm_cli.data_engine.progress import open_progress
 from pdlm_cli.data_engine.records import make_record, png_bytes
 from pdlm_cli.data_engine.scene import Scene, check, draw_scene
 from pdlm_cli.data_engine.scene_dir import SceneDir, write_records
 from pdlm_cli.errors import ConfigError, DeviceError, OutputError
 from pdlm_cli.logs import log
+from pdlm_cli.progress import open_progress
 from pdlm_cli.signals import StopSignals
 
 SHARD = 200  # scenes
@@ -113,7 +113,7 @@ def run(job: SceneJob, log_format: str, stop: StopSignals) -> Summary:
             log.info("%d of %d pictures are there already", job.count - total, job.count)
         stop.defer()
         started, drawn = time.monotonic(), 0
-        with open_progress(total, form, console) as progress:
+        with open_progress(total, form, console, doing="drawing", unit="pictures") as progress:
             for pictures in _draw(job, waiting, stop):
                 drawn += pictures
                 progress.advance(pictures)

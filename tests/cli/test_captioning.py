@@ -32,7 +32,7 @@ def run(dataset: Dataset, out: Path, engine: Any, stop: StopSignals | None = Non
         manifest = manifest.limited(job.limit)
     with (
         RunDir(out, overwrite=job.overwrite) as directory,
-        open_progress(manifest.regions, "plain", Console(stderr=True)) as progress,
+        open_progress(manifest.regions, "plain", Console(stderr=True), doing="captioning", unit="regions") as progress,
     ):
         return caption_manifest(manifest, engine, directory, job, progress, stop or StopSignals())
 

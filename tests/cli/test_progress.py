@@ -11,7 +11,8 @@ from pdlm_cli.progress import BarProgress, LineProgress, open_progress
 
 def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
     stream = io.StringIO()
-    with open_progress(4, "rich", Console(file=stream, force_terminal=True, width=120)) as bar:
+    console = Console(file=stream, force_terminal=True, width=120)
+    with open_progress(4, "rich", console, doing="captioning", unit="regions") as bar:
         assert isinstance(bar, BarProgress)
         bar.advance(1)
         bar.advance(3)
@@ -25,7 +26,7 @@ def test_elsewhere_lines_come_by_themselves(
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.02)
     console, chosen = logs.configure(form)
-    with open_progress(4, chosen, console) as lines:
+    with open_progress(4, chosen, console, doing="captioning", unit="regions") as lines:
         assert isinstance(lines, LineProgress)
         lines.advance(1)
         time.sleep(0.2)
