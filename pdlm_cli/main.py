@@ -13,6 +13,7 @@ from pdlm_cli.errors import Interrupted, PdlmError
 COMMANDS = {
     "caption": "Caption every masked region of a set of images.",
     "convert": "Make or convert checkpoints.",
+    "train": "Train a model, as a job file says.",
     "data": "Make data to train and to test with.",
 }
 

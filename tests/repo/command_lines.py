@@ -34,5 +34,5 @@ def check_pdlm_arguments(arguments: list[str]) -> None:
         if parameter.name not in given:
             if parameter.required:
                 raise click.MissingParameter(ctx=context, param=parameter)
-        elif not isinstance(parameter.type, click.Path):
+        elif parameter.nargs != -1 and not isinstance(parameter.type, click.Path):
             parameter.type_cast_value(context, given[parameter.name])

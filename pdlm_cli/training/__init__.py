@@ -1,0 +1,1 @@
+"""`pdlm train`: a job file to a trained checkpoint."""

@@ -1,0 +1,90 @@
+"""Samples side by side, noised: what a forward takes, and which samples a process takes in which step."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from model.batch import Batch, collate_images, collate_passes
+from model.config import PerceptionDLMConfig
+from model.diffusion import Noise
+from model.preprocess import PreparedPass
+from model.tokens import Tokens
+from pdlm_cli.training.job import TrainJob
+from pdlm_cli.training.noising import draw_noise, plain_words
+from pdlm_cli.training.samples import Sample
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """A batch of B samples and its noise. tokens: in all layouts, padding not counted. problems: see `Sample`."""
+
+    batch: Batch
+    noise: Noise
+    places: tuple[int, ...]
+    tokens: int
+    problems: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Self:
+        noise = replace(
+            self.noise,
+            probability=self.noise.probability.to(device, non_blocking=True),
+            hit=self.noise.hit.to(device, non_blocking=True),
+            tokens=self.noise.tokens.to(device, non_blocking=True),
+        )
+        return replace(self, batch=self.batch.to(device), noise=noise)
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Makes a TrainingBatch of samples, in a worker process."""
+
+    job: TrainJob
+    config: PerceptionDLMConfig
+    tokens: Tokens
+    words: Tensor
+
+    @classmethod
+    def of(cls, job: TrainJob, config: PerceptionDLMConfig, tokens: Tokens) -> Self:
+        return cls(job, config, tokens, plain_words(tokens))
+
+    def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
+        layouts = [sample.layout for sample in samples]
+        if self.config.regions is None:
+            batch = collate_images([sample.image for sample in samples], layouts)
+        else:
+            passes = [sample.prepared for sample in samples if isinstance(sample.prepared, PreparedPass)]
+            batch = collate_passes(passes, layouts, self.config.regions.max_regions)
+        places = tuple(sample.place for sample in samples)
+        noise = draw_noise(
+            batch,
+            places,
+            self.job.noise,
+            seed=self.job.seed,
+            step_samples=self.job.batch,
+            mask_token=self.tokens.mask,
+            words=self.words,
+        )
+        tokens = sum(len(layout.input_ids) for layout in layouts)
+        problems = tuple(problem for sample in samples for problem in sample.problems)
+        return TrainingBatch(batch, noise, places, tokens, problems)
+
+
+class MicroBatches(Sampler[list[int]]):
+    """Places of this process's forwards, in order: step by step, a share of each step's samples."""
+
+    def __init__(self, job: TrainJob, steps: int, *, rank: int, processes: int) -> None:
+        self.job, self.steps, self.rank, self.processes = job, steps, rank, processes
+        self.accumulation = job.accumulation(processes)
+
+    def __len__(self) -> int:
+        return self.steps * self.accumulation
+
+    def __iter__(self) -> Iterator[list[int]]:
+        size = self.job.micro_batch
+        for forward in range(len(self)):
+            first = (forward * self.processes + self.rank) * size
+            yield list(range(first, first + size))

@@ -1,0 +1,79 @@
+"""Held-out samples during training: their loss, and captions beside what they should be."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from model.chat import ChatSettings, answer_question
+from model.config import PerceptionDLMConfig
+from model.decode import DecodeSettings, caption_passes
+from model.pdlm import PerceptionDLM, PerceptionDLMBase
+from model.preprocess import PreparedImage, PreparedPass
+from model.tokens import Tokens
+from pdlm_cli.training.collate import Collator
+from pdlm_cli.training.job import Noising, TrainJob
+from pdlm_cli.training.samples import Sample, Samples
+from pdlm_cli.training.show import draw_sample
+
+
+class HeldOut:
+    """The first samples of the held-out sources, the same at every evaluation, and noised the same."""
+
+    def __init__(self, job: TrainJob, config: PerceptionDLMConfig, tokens: Tokens) -> None:
+        """Raises InputError if a source cannot be read or does not fit the model."""
+        self.job = replace(job, batch=job.report.samples, micro_batch=1, noise=Noising(times="stratified"))
+        data = replace(job.data, sources=job.data.held_out)
+        self.samples = Samples(data.sources, data, config, tokens, seed=0)
+        self._collate = Collator.of(self.job, config, tokens)
+
+    @torch.no_grad()
+    def loss(self, model: nn.Module, device: torch.device) -> float:
+        """Mean over the samples, their times spread evenly."""
+        model.eval()
+        losses = []
+        for place in range(self.job.report.samples):
+            inputs = self._collate([self.samples[place]]).to(device)
+            losses.append(float(model(inputs.batch, inputs.noise)))
+        return sum(losses) / len(losses)
+
+    def write_captions(self, model: PerceptionDLMBase, folder: Path, step: int) -> dict[str, float]:
+        """Caption the samples and write each picture with its regions into `folder`/step-N.
+
+        Returns eval_exact, the share of texts that are reproduced to the letter (what fits the span of them).
+        """
+        out = folder / f"step-{step:06d}"
+        out.mkdir(parents=True, exist_ok=True)
+        model.eval()
+        lines: list[dict[str, Any]] = []
+        exact = []
+        for place in range(self.job.report.samples):
+            sample = self.samples[place]
+            wanted, found = self._texts(model, sample)
+            exact += [a == b for a, b in zip(wanted, found, strict=True)]
+            draw_sample(sample, model.config, wanted, found).save(out / f"{place:03d}.png")
+            lines.append({"sample": place, "expected": wanted, "found": found})
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        (out / "captions.jsonl").write_text(text, encoding="utf-8")
+        return {"eval_exact": sum(exact) / len(exact)}
+
+    def _texts(self, model: PerceptionDLMBase, sample: Sample) -> tuple[list[str], list[str]]:
+        """Expected and found texts, in slot order for regions."""
+        tokens, data, steps = model.tokens, self.job.data, self.job.report.steps
+        if isinstance(sample.prepared, PreparedPass):
+            assert isinstance(model, PerceptionDLM)
+            wanted = [_fitting(tokens, text, data.caption_length) for text in sample.texts]
+            settings = DecodeSettings(steps=steps, length=data.caption_length)
+            captions = caption_passes(model, [sample.prepared], settings)[0].captions
+            return wanted, [captions[mask].text for mask in sample.prepared.order]
+        assert isinstance(sample.prepared, PreparedImage)
+        settings_of_chat = ChatSettings(length=data.answer_length, block=data.answer_length, steps=steps)
+        answer = answer_question(model, sample.prepared, sample.texts[0], settings_of_chat)
+        return [_fitting(tokens, sample.texts[1], data.answer_length)], [answer.text]
+
+
+def _fitting(tokens: Tokens, text: str, length: int) -> str:
+    return tokens.decode(tokens.encode(text)[:length])

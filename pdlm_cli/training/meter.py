@@ -1,0 +1,58 @@
+"""How fast training is: a bar on a terminal, a log line now and then elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+# Dense bf16 operations a second, by a part of the device's name, from the vendor's data sheets.
+PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
+
+
+class Meter:
+    """Tokens and operations since the last reading, and the bar if `bar` is true. A context manager."""
+
+    def __init__(self, console: Console, *, bar: bool, total: int, done: int, peak_flops: float | None) -> None:
+        """total, done: optimizer steps. peak_flops: of all devices together, None if not known."""
+        self._peak = peak_flops
+        self._tokens = self._flops = 0.0
+        self._since = time.perf_counter()
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not bar,
+        )
+        self._task = self._bar.add_task("", total=total, completed=done, state="")
+
+    def __enter__(self) -> "Meter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def add(self, tokens: int, flops: float) -> None:
+        self._tokens += tokens
+        self._flops += flops
+
+    def step(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def show(self, state: str) -> None:
+        self._bar.update(self._task, state=state)
+
+    def read(self) -> dict[str, float]:
+        """tokens_per_second and, where the device's peak is known, flop_utilisation, since the last reading."""
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        reading = {"tokens_per_second": self._tokens / seconds}
+        if self._peak is not None:
+            reading["flop_utilisation"] = self._flops / seconds / self._peak
+        self._tokens = self._flops = 0.0
+        return reading

@@ -1,0 +1,87 @@
+"""The picture and the masks of a training record."""
+
+import base64
+import binascii
+import io
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pdlm_cli import masks
+from pdlm_cli.errors import RegionError
+from pdlm_cli.images import find_image, load_image
+
+IMAGE_FIELDS = ("image", "image_file", "image_path")
+
+
+class _Embedded(io.BytesIO):
+    """Bytes of a picture that can be opened, and named in messages, as a file is."""
+
+    name = "embedded picture"
+
+
+def record_image(record: dict[str, Any], root: Path) -> Image.Image:
+    """The picture of a record, mode RGB; file names are below `root`. Raises RegionError."""
+    value = next((record[name] for name in IMAGE_FIELDS if record.get(name) is not None), None)
+    if isinstance(value, list):
+        if len(value) != 1:
+            raise RegionError("bad_image", f"expected one picture a record, found {len(value)}")
+        value = value[0]
+    if isinstance(value, dict):
+        value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
+    if isinstance(value, str) and value.startswith("data:"):
+        value = _decoded(value)
+    if isinstance(value, bytes):
+        return load_image(cast(Path, _Embedded(value)))
+    if not isinstance(value, str):
+        raise RegionError("missing_image", f"expected a picture in {', '.join(IMAGE_FIELDS)}, found none")
+    return load_image(find_image(root, value, allow_outside=False))
+
+
+def record_regions(record: dict[str, Any]) -> list[tuple[Any, str]]:
+    """Mask, as written, and caption of every region. Raises RegionError if the record has not one for the other."""
+    if record.get("captions") is not None:
+        captions, shapes = record["captions"], record.get("mask_rles")
+        if not isinstance(captions, list) or not isinstance(shapes, list) or len(captions) != len(shapes):
+            raise RegionError("bad_mask", "expected lists mask_rles and captions of one length")
+    else:
+        entries = record.get("annotations")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise RegionError("bad_mask", "expected mask_rles and captions, or annotations, found neither")
+        captions = [entry.get("caption") for entry in entries]
+        shapes = [entry.get("segmentation") for entry in entries]
+    if not all(isinstance(caption, str) for caption in captions):
+        raise RegionError("bad_mask", "expected a text as caption of every region")
+    return list(zip(shapes, captions, strict=True))
+
+
+def region_pixels(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(height, width) of a mask on a picture of `size` (width, height); null is the whole picture.
+
+    Raises RegionError bad_mask, size_mismatch, empty_mask.
+    """
+    width, height = size
+    if segmentation is None:
+        return np.ones((height, width), dtype=bool)
+    stated = masks.stated_size(segmentation)
+    if stated is not None and stated != size:
+        raise RegionError(
+            "size_mismatch", f"the mask belongs to a picture of {stated[0]}x{stated[1]}, this one has {width}x{height}"
+        )
+    pixels = masks.decode(segmentation, width, height)
+    if not pixels.any():
+        raise RegionError("empty_mask", "no pixel is inside the mask")
+    return pixels
+
+
+def _decoded(value: str) -> bytes:
+    head, _, text = value.partition(",")
+    if not head.endswith(";base64"):
+        raise RegionError("bad_image", "a data: address must hold base64")
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise RegionError("bad_image", f"base64 cannot be decoded: {error}") from error

@@ -1,0 +1,148 @@
+"""`pdlm train`: a job to a trained model.
+
+job -> model -> samples -> steps, with checkpoints and evaluations -> model folder
+"""
+
+import json
+import os
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from model.pdlm import PerceptionDLMBase
+from pdlm_cli import logs
+from pdlm_cli.errors import ConfigError, OutputError
+from pdlm_cli.logs import log
+from pdlm_cli.signals import StopSignals
+from pdlm_cli.training.bad_samples import BadSamples
+from pdlm_cli.training.evaluation import HeldOut
+from pdlm_cli.training.job import TrainJob
+from pdlm_cli.training.meter import PEAK_FLOPS, Meter
+from pdlm_cli.training.records import open_records
+from pdlm_cli.training.run_folder import COMPLETE, RunFolder
+from pdlm_cli.training.samples import Samples
+from pdlm_cli.training.start import freeze, load_trained, start_model
+from pdlm_cli.training.trainer import Parts, PdlmTrainer, training_arguments
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with its samples, before the first step. steps: of the optimizer, in all."""
+
+    model: PerceptionDLMBase
+    samples: Samples
+    held_out: HeldOut | None
+    steps: int
+
+
+def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
+    """Load or make the model, freeze what the job says, open the data. Raises PdlmError."""
+    if checkpoint is not None:
+        model = load_trained(checkpoint)
+    else:
+        texts = (text for source in job.data.sources for text in open_records(source, held_blocks=1).texts())
+        model = start_model(job.model, job.seed, texts)
+    freeze(model, job.optimizer)
+    samples = Samples(job.data.sources, job.data, model.config, model.tokens, job.seed)
+    held_out = HeldOut(job, model.config, model.tokens) if job.report.eval else None
+    try:
+        steps = job.max_steps or samples.stream.length(job.epochs or 0) // job.batch
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if not steps:
+        raise ConfigError(f"{job.epochs} epochs hold less than one batch of {job.batch} samples; set max_steps")
+    return Prepared(model, samples, held_out, steps)
+
+
+def run(job: TrainJob, *, resume: bool, log_format: str, stop: StopSignals) -> int:
+    """Train, and return the exit code: 0, or 128 + signal after a checkpoint. Raises PdlmError."""
+    console, form = logs.configure(log_format)
+    transformers_logging.set_verbosity_error()
+    writer = int(os.environ.get("RANK", "0")) == 0  # as torchrun numbers processes
+    if not writer:
+        log.setLevel("ERROR")
+    with ExitStack() as stack:
+        folder = stack.enter_context(RunFolder(Path(job.output), writer=writer))
+        folder.claim(job, resume=resume)
+        if writer:
+            stack.enter_context(logs.also_to(folder.log))
+        if folder.model.exists():
+            log.info("%s is trained already", folder.model)
+            return 0
+        checkpoint = folder.last_checkpoint()
+        log.info("starting from %s", checkpoint or job.model.start or "random weights")
+        ready = prepare(job, checkpoint)
+        return _train(job, ready, folder, checkpoint, console, form, stop)
+
+
+def _train(
+    job: TrainJob,
+    ready: Prepared,
+    folder: RunFolder,
+    checkpoint: Path | None,
+    console: Console,
+    form: str,
+    stop: StopSignals,
+) -> int:
+    before: dict[str, Any] = {"step": 0, "samples_seen": 0, "bad_samples": 0}
+    if checkpoint is not None:
+        before = json.loads((checkpoint / COMPLETE).read_text())
+    folder.discard_after(before["step"])
+    arguments = training_arguments(job, folder, ready.steps)
+    ready.model.config.random_weights = False  # from the first step on
+    bar = form == "rich" and folder.writer
+    meter = Meter(console, bar=bar, total=ready.steps, done=before["step"], peak_flops=_peak_flops(arguments))
+    bad = BadSamples(job.data.max_bad_share, before["samples_seen"], before["bad_samples"])
+    parts = Parts(job, folder, ready.samples, ready.held_out, bad, meter, stop)
+    try:
+        trainer = PdlmTrainer(ready.model, arguments, parts)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if folder.writer and "tensorboard" in job.report.to:
+        _add_tensorboard(trainer, folder)
+    stop.defer()
+    with meter:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if trainer.state.global_step < ready.steps:
+        assert stop.received is not None
+        log.warning("stopped at step %d; --resume goes on from there", trainer.state.global_step)
+        return 128 + stop.received
+    _export(trainer, folder)
+    log.info("wrote %s, %d bad samples among %d", folder.model, bad.bad, bad.seen)
+    return 0
+
+
+def _export(trainer: PdlmTrainer, folder: RunFolder) -> None:
+    """Beside its final place first: a folder of that name is always a complete checkpoint."""
+    temporary = folder.path / ".model.tmp"
+    try:
+        if folder.writer:
+            shutil.rmtree(temporary, ignore_errors=True)
+        trainer.export(temporary)
+        if folder.writer:
+            temporary.rename(folder.model)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder.model}: {error.strerror or error}") from error
+    trainer.accelerator.wait_for_everyone()
+
+
+def _add_tensorboard(trainer: PdlmTrainer, folder: RunFolder) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder.tensorboard))))
+
+
+def _peak_flops(arguments: TrainingArguments) -> float | None:
+    if arguments.device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(arguments.device)
+    peak = next((value for part, value in PEAK_FLOPS.items() if part in name), None)
+    return peak * arguments.world_size if peak is not None else None

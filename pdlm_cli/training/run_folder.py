@@ -1,0 +1,107 @@
+"""The folder of a training run, written to by one run at a time.
+
+output/job.json          the job as it was resolved
+output/log.jsonl         one event a line
+output/checkpoints/      checkpoint-N, whole once it holds complete.json
+output/samples/          captions of held-out regions, one folder an evaluation
+output/tensorboard/
+output/model/            the trained model, at the end
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pdlm_cli.atomic import write_atomic
+from pdlm_cli.errors import ConfigError, LockedError, OutputError
+from pdlm_cli.training.job import TrainJob
+
+COMPLETE = "complete.json"
+# What may differ between a run and its continuation: where and how fast it runs, not what it computes.
+FREE = ("output", "device", "micro_batch", "strategy", "deepspeed", "gradient_checkpointing")
+
+
+class RunFolder:
+    """A context manager that holds the lock. writer: whether this process is the one that writes, of several."""
+
+    def __init__(self, path: Path, *, writer: bool) -> None:
+        self.path, self.writer = path, writer
+        self.checkpoints, self.samples, self.log = path / "checkpoints", path / "samples", path / "log.jsonl"
+        self.tensorboard, self.model = path / "tensorboard", path / "model"
+
+    def __enter__(self) -> Self:
+        """Raises LockedError, OutputError."""
+        self._lock = None
+        if self.writer:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock = open(self.path / "lock", "a+")
+            except OSError as error:
+                raise OutputError(f"cannot write to {self.path}: {error.strerror}; output names the folder") from error
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.close()
+                raise LockedError(f"{self.path} is being written by another run; wait for it") from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def claim(self, job: TrainJob, *, resume: bool) -> None:
+        """Make the folder this job's. Raises ConfigError if it holds a run and `resume` is false, or another job's."""
+        if not self.writer:
+            return  # one process decides for all
+        record = self.path / "job.json"
+        # A run that came to no checkpoint has nothing to go on from, and nothing to lose.
+        if record.exists() and (self.last_checkpoint() is not None or self.model.exists()):
+            if not resume:
+                raise ConfigError(f"{self.path} holds a run already; pass --resume to go on, or choose another output")
+            differing = _differences(json.loads(record.read_text()), job.to_dict())
+            if differing:
+                raise ConfigError(
+                    f"{self.path} holds a run of another job: {', '.join(differing)} differ; resume with the values "
+                    "it had, or choose another output"
+                )
+        write_atomic(record, (json.dumps(job.to_dict(), indent=2) + "\n").encode())
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint; what a crash left half written is passed over."""
+        whole = [path.parent for path in self.checkpoints.glob(f"checkpoint-*/{COMPLETE}")]
+        return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+    def discard_after(self, step: int) -> None:
+        """Remove checkpoints later than `step`: only half-written ones are."""
+        for path in self.checkpoints.glob("checkpoint-*"):
+            if int(path.name.split("-")[1]) > step and self.writer:
+                shutil.rmtree(path)
+
+    @staticmethod
+    def mark_complete(checkpoint: Path, facts: Mapping[str, Any]) -> None:
+        """The last thing written of a checkpoint, once the rest is on disk."""
+        for file in checkpoint.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        write_atomic(checkpoint / COMPLETE, (json.dumps(facts) + "\n").encode())
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> list[str]:
+    found = []
+    for name in before.keys() | now.keys():
+        old, new, full = before.get(name), now.get(name), f"{inside}{name}"
+        if full in FREE or full.startswith("report.") or full == "data.workers":
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{full}.")
+        elif old != new:
+            found.append(full)
+    return sorted(found)

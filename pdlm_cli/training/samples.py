@@ -1,0 +1,157 @@
+"""From a record to what the model learns from: a prepared picture or pass, and its layout with the texts in place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from model.config import PerceptionDLMConfig
+from model.layout import Layout, plan_chat, plan_pass
+from model.passes import bind
+from model.preprocess import PreparedImage, PreparedPass, prepare_image, prepare_pass
+from model.tokens import Tokens
+from pdlm_cli.errors import InputError, RegionError
+from pdlm_cli.training.conversations import turn_pairs
+from pdlm_cli.training.job import Data, Source
+from pdlm_cli.training.order import DRAW, Extent, SampleRef, Stream, mix
+from pdlm_cli.training.pictures import record_image, record_regions, region_pixels
+from pdlm_cli.training.records import open_records
+
+MOST_SUBSTITUTES = 100
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of a batch.
+
+    prepared: a PreparedPass for regions, a PreparedImage for chat. texts: captions in slot order, or question and
+    answer. place: in the stream of all samples. problems: what was left out on the way here.
+    """
+
+    prepared: PreparedPass | PreparedImage
+    layout: Layout
+    texts: tuple[str, ...]
+    place: int
+    problems: tuple[str, ...]
+
+    @property
+    def image(self) -> PreparedImage:
+        return self.prepared.image if isinstance(self.prepared, PreparedPass) else self.prepared
+
+
+class Samples(Dataset[Sample]):
+    """The samples of some sources, by their place in the stream of epochs: a pure function of seed and place."""
+
+    def __init__(
+        self, sources: Sequence[Source], data: Data, config: PerceptionDLMConfig, tokens: Tokens, seed: int
+    ) -> None:
+        """Raises InputError if a source cannot be read or is of a kind that the model does not learn."""
+        self.sources, self.data, self.config, self.tokens, self.seed = tuple(sources), data, config, tokens, seed
+        for source in sources:
+            if (source.kind == "regions") != (config.regions is not None):
+                has = "regions" if config.regions is not None else "no regions"
+                raise InputError(f"{source.path}: {source.kind} data does not fit a model that has {has}")
+        self.records = [open_records(source, held_blocks=data.row_groups + 1) for source in sources]
+        most = config.regions.max_regions if config.regions is not None else 1
+        if config.regions is not None and data.max_regions is not None:
+            if data.max_regions > most:
+                raise InputError(
+                    f"data.max_regions: expected at most the {most} of the model, found {data.max_regions}"
+                )
+            most = data.max_regions
+        self.stream = Stream(
+            [
+                Extent(records.regions, records.blocks, data.row_groups, most, source.weight, source.count)
+                for records, source in zip(self.records, self.sources, strict=True)
+            ],
+            seed,
+        )
+
+    def __getitem__(self, place: int) -> Sample:
+        """The sample at a place of the stream, or another of its epoch if that is bad.
+
+        Raises InputError if MOST_SUBSTITUTES in a row are bad.
+        """
+        problems: list[str] = []
+        ref = self.stream.at(place)
+        for attempt in range(MOST_SUBSTITUTES):
+            try:
+                return self.read(ref, place, problems)
+            except RegionError as error:
+                problems.append(f"{self._name(ref)}: {error.code}: {error}")
+                ref = self.stream.substitute(place, attempt)
+        raise InputError(f"{MOST_SUBSTITUTES} samples in a row cannot be used; the last one: {problems[-1]}")
+
+    def read(self, ref: SampleRef, place: int, problems: list[str]) -> Sample:
+        """Prepare a sample; regions that cannot be used are left out and noted in `problems`. Raises RegionError if
+        nothing is left of it."""
+        source = self.sources[ref.source]
+        record = self.records[ref.source][ref.record]
+        picture = record_image(record, Path(source.images or _folder(source)))
+        image = prepare_image(picture, self.config)
+        if source.kind == "chat":
+            pairs = list(turn_pairs(record.get("conversations") or []))
+            if not pairs:
+                raise RegionError("bad_mask", "expected conversations with a question and its answer, found none")
+            return self._chat(image, pairs[ref.regions[0]], place, problems)
+
+        regions = record_regions(record)
+        kept, captions = [], []
+        for index in ref.regions:
+            segmentation, caption = regions[index]
+            try:
+                kept.append(region_pixels(segmentation, picture.size))
+                captions.append(caption)
+            except RegionError as error:
+                problems.append(f"{self._name(ref)}, region {index}: {error.code}: {error}")
+        if not kept:
+            raise RegionError("bad_mask", "none of the regions can be used")
+        assert self.config.regions is not None
+        rng = np.random.default_rng(int(mix(self.seed, place, DRAW)))
+        numbers = tuple(rng.permutation(self.config.regions.max_regions)[: len(kept)].tolist())
+        prompts, markers = bind(numbers, self.config.regions.binding)
+        prepared = prepare_pass(image, np.stack(kept), self.config, prompts=prompts, markers=markers)
+        texts = tuple(captions[i] for i in prepared.order)
+        layout = plan_pass(
+            self.tokens,
+            self.config,
+            tiles=len(image.tiles),
+            captions=[self.tokens.encode_caption(text, self.data.caption_length) for text in texts],
+            markers=prepared.markers,
+        )
+        return self._sample(prepared, layout, texts, place, problems)
+
+    def _chat(self, image: PreparedImage, pair: tuple[str, str], place: int, problems: list[str]) -> Sample:
+        answer = self.tokens.encode_caption(pair[1], self.data.answer_length)
+        layout = plan_chat(self.tokens, self.config, tiles=len(image.tiles), question=pair[0], answer=answer)
+        return self._sample(image, layout, pair, place, problems)
+
+    def _sample(
+        self,
+        prepared: PreparedPass | PreparedImage,
+        layout: Layout,
+        texts: tuple[str, ...],
+        place: int,
+        problems: list[str],
+    ) -> Sample:
+        if len(layout.input_ids) > self.data.max_tokens:
+            raise RegionError(
+                "size_mismatch", f"needs {len(layout.input_ids)} tokens, data.max_tokens is {self.data.max_tokens}"
+            )
+        return Sample(prepared, layout, texts, place, tuple(problems))
+
+    def _name(self, ref: SampleRef) -> str:
+        return f"{self.sources[ref.source].path}, record {ref.record}"
+
+
+def _folder(source: Source) -> Path:
+    path = Path(source.path)
+    return path if path.is_dir() else path.parent
+
+
+def single_thread(_: int) -> None:
+    """For worker processes: torch's own threads would only compete with the other workers."""
+    torch.set_num_threads(1)

@@ -1,0 +1,141 @@
+"""The model that training starts from, and which of its parameters learn at which rate."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from model import checkpoint
+from model.config import PerceptionDLMConfig, RegionConfig
+from model.pdlm import PerceptionDLM, PerceptionDLMBase, load_model
+from model.sizes import SIZES, Size, byte_tokenizer, size_config
+from model.tokens import IMAGE_TOKENS, REGION_TOKENS, TEXT_TOKENS, Tokens
+from pdlm_cli.data_engine.tokenizer import train_tokenizer
+from pdlm_cli.errors import ConfigError, PdlmError
+from pdlm_cli.training.job import MODULES, ModelStart, Optimizer, RandomModel, RegionSemantics
+
+PROMPT_SPREAD = 0.02  # of new region prompts
+SPECIAL_TOKENS = [*TEXT_TOKENS, *IMAGE_TOKENS, *REGION_TOKENS]
+
+
+def start_model(start: ModelStart, seed: int, texts: Iterable[str]) -> PerceptionDLMBase:
+    """The model of the job, weights in fp32. seed: of weights that are new. texts: of the data, only read where a
+    vocabulary is learnt from them. Raises ConfigError if there is no such checkpoint or it does not fit."""
+    regions = _region_config(start.regions) if start.regions is not None else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            if start.random is not None:
+                return _random_model(start.random, regions, texts)
+            assert start.start is not None
+            return _checkpoint_model(start.start, regions)
+        except PdlmError:
+            raise
+        except ValueError as error:
+            raise ConfigError(f"model: {error}") from error
+
+
+def load_trained(folder: Path) -> PerceptionDLMBase:
+    """The model of a checkpoint of an earlier run of the same job, in fp32.
+
+    Its parameters are moved to memory of their own: kernels round differently for the unaligned addresses that tensors
+    of a mapped file have, and a resumed run would drift from an uninterrupted one in the last digit.
+    """
+    model = load_model(folder, dtype=torch.float32, device=torch.device("cpu"))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
+
+
+def module_of(name: str) -> str:
+    """Which of MODULES a parameter belongs to."""
+    return next(module for module, prefix in MODULES.items() if name.startswith(prefix))
+
+
+def freeze(model: nn.Module, optimizer: Optimizer) -> None:
+    """Parameters of frozen modules need no gradient. Raises ConfigError if nothing is left."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = module_of(name) not in optimizer.freeze
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("optimizer.freeze: expected a module of the model that is left to train, found none")
+
+
+def parameter_groups(model: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
+    """For AdamW: one group for each module and kind of decay; gains, biases and embeddings do not decay."""
+    groups: dict[tuple[str, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        module = module_of(name)
+        decays = parameter.ndim > 1 and "embed" not in name
+        rate = (optimizer.module_lr or {}).get(module, optimizer.lr)
+        empty = {"params": [], "lr": rate, "weight_decay": optimizer.weight_decay if decays else 0.0, "module": module}
+        groups.setdefault((module, decays), empty)["params"].append(parameter)
+    return list(groups.values())
+
+
+def parameter_counts(model: nn.Module) -> dict[str, dict[str, int]]:
+    """Trainable and frozen parameters of every module that the model has."""
+    counts: dict[str, dict[str, int]] = {}
+    for name, parameter in model.named_parameters():
+        own = counts.setdefault(module_of(name), {"trainable": 0, "frozen": 0})
+        own["trainable" if parameter.requires_grad else "frozen"] += parameter.numel()
+    return counts
+
+
+def _region_config(wanted: RegionSemantics) -> RegionConfig:
+    values = asdict(wanted)
+    make = RegionConfig.isolated if values.pop("semantics") == "isolated" else RegionConfig.released
+    base = make(values.pop("max_regions"), values.pop("roi_size"))
+    try:
+        return base.with_(**{name: value for name, value in values.items() if value is not None})
+    except ValueError as error:
+        raise ConfigError(f"model.regions: {error}") from error
+
+
+def _checkpoint_model(source: str, regions: RegionConfig | None) -> PerceptionDLMBase:
+    model = load_model(source, dtype=torch.float32, device=torch.device("cpu"))
+    if regions is None or model.config.regions == regions:
+        return model
+    if model.config.regions is not None:
+        raise ValueError(f"{source} has learnt regions of its own; leave regions out to go on with them")
+    return _with_regions(model, regions)
+
+
+def _with_regions(base: PerceptionDLMBase, regions: RegionConfig) -> PerceptionDLM:
+    """The image-level model with region prompts, which are new and small beside the patch embeddings."""
+    values = copy.deepcopy(base.config.to_dict()) | {"regions": asdict(regions)}
+    config = PerceptionDLMConfig(**{name: value for name, value in values.items() if name != "model_type"})
+    tokens = Tokens.resolve(base.tokens.tokenizer, regions.max_regions)
+    prompts = PROMPT_SPREAD * torch.randn(regions.max_regions, config.vision_config.hidden_size)
+    return PerceptionDLM.from_weights({**base.state_dict(), "mask_id_embedding.weight": prompts}, config, tokens)
+
+
+def _random_model(wanted: RandomModel, regions: RegionConfig | None, texts: Iterable[str]) -> PerceptionDLMBase:
+    if wanted.size is not None:
+        if wanted.size not in SIZES:
+            raise ValueError(f"random.size must be one of {', '.join(SIZES)}, found {wanted.size!r}")
+        size = SIZES[wanted.size]
+    else:
+        assert wanted.tile and wanted.patch and wanted.vision and wanted.text
+        size = Size(wanted.tile, wanted.patch, wanted.vision, wanted.text, 0)
+    tokenizer = _tokenizer(wanted, texts)
+    config = size_config(size, regions)
+    config.text_config.vocab_size = max(size.vocabulary, len(tokenizer))
+    model = PerceptionDLMBase(config) if regions is None else PerceptionDLM(config)
+    model.tokens = Tokens.resolve(tokenizer, regions.max_regions if regions is not None else 0)
+    return model
+
+
+def _tokenizer(wanted: RandomModel, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    if wanted.tokenizer is not None:
+        return PreTrainedTokenizerFast.from_pretrained(checkpoint.resolve(wanted.tokenizer), local_files_only=True)
+    if wanted.vocabulary is None:
+        return byte_tokenizer(SPECIAL_TOKENS)
+    learnt = train_tokenizer(texts, wanted.vocabulary, SPECIAL_TOKENS)
+    return PreTrainedTokenizerFast(tokenizer_object=learnt)

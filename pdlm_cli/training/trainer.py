@@ -1,0 +1,220 @@
+"""transformers' Trainer over our batches: what it is told, and the few places where it is led another way."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from model.pdlm import PerceptionDLMBase
+from pdlm_cli.errors import DeviceError
+from pdlm_cli.logs import log
+from pdlm_cli.signals import StopSignals
+from pdlm_cli.training.bad_samples import BadSamples
+from pdlm_cli.training.collate import Collator, MicroBatches, TrainingBatch
+from pdlm_cli.training.evaluation import HeldOut
+from pdlm_cli.training.flops import batch_flops
+from pdlm_cli.training.job import TrainJob
+from pdlm_cli.training.meter import Meter
+from pdlm_cli.training.run_folder import RunFolder
+from pdlm_cli.training.samples import Sample, Samples, single_thread
+from pdlm_cli.training.start import parameter_groups
+
+
+def training_arguments(job: TrainJob, folder: RunFolder, steps: int) -> TrainingArguments:
+    """The job in the Trainer's words. Order of samples, batches and noise are not left to it."""
+    return TrainingArguments(
+        output_dir=str(folder.checkpoints),
+        max_steps=steps,
+        per_device_train_batch_size=job.micro_batch,
+        learning_rate=job.optimizer.lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(job.optimizer.warmup * steps),
+        max_grad_norm=job.optimizer.clip,
+        bf16=job.precision == "bf16",
+        logging_steps=job.report.log,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if job.report.eval else "no",
+        eval_steps=job.report.eval or None,
+        save_steps=job.report.save,
+        save_total_limit=job.report.keep,
+        report_to=[name for name in job.report.to if name != "tensorboard"] or "none",
+        seed=job.seed % 2**32,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        use_cpu=job.device == "cpu",
+        ddp_find_unused_parameters=False,
+        fsdp="full_shard" if job.strategy == "fsdp2" else None,
+        fsdp_config=FSDP2 if job.strategy == "fsdp2" else None,
+        deepspeed=job.deepspeed,
+    )
+
+
+FSDP2 = {
+    "version": 2,
+    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+    "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"],
+    "state_dict_type": "SHARDED_STATE_DICT",  # so that a run can go on with another number of processes
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, beside the model."""
+
+    job: TrainJob
+    folder: RunFolder
+    samples: Samples
+    held_out: HeldOut | None
+    bad: BadSamples
+    meter: Meter
+    stop: StopSignals
+
+
+class PdlmTrainer(Trainer):
+    """Feeds TrainingBatch objects to `model(batch, noise)`."""
+
+    optimizer: torch.optim.Optimizer | None
+    control: TrainerControl
+
+    def __init__(self, model: PerceptionDLMBase, arguments: TrainingArguments, parts: Parts) -> None:
+        self.parts = parts
+        self.collator = Collator.of(parts.job, model.config, model.tokens)
+        self.plain_model = model  # never wrapped
+        arguments.gradient_accumulation_steps = parts.job.accumulation(arguments.world_size)
+        arguments.gradient_checkpointing = parts.job.gradient_checkpointing
+        arguments.gradient_checkpointing_kwargs = {"use_reentrant": False}
+        super().__init__(
+            model=model,
+            args=arguments,
+            data_collator=self.collator,
+            train_dataset=parts.samples,
+            eval_dataset=parts.held_out.samples if parts.held_out is not None else None,
+        )
+        self.loss_is_scaled_for_ga = False  # the loss is the mean of a micro-batch
+        self.remove_callback(PrinterCallback)
+        self.add_callback(Watcher(parts.meter, parts.stop))
+
+    def get_train_dataloader(self) -> DataLoader[Sample]:
+        """Not prepared by accelerate, which would share batches out among processes once more."""
+        job, rank, processes = self.parts.job, self.args.process_index, self.args.world_size
+        return DataLoader(
+            self.parts.samples,
+            batch_sampler=MicroBatches(job, self.args.max_steps, rank=rank, processes=processes),
+            collate_fn=self.collator,
+            num_workers=job.data.workers,
+            worker_init_fn=single_thread,
+        )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], None]:
+        return [next(epoch_iterator) for _ in range(num_batches)], None
+
+    def _prepare_inputs(self, inputs: TrainingBatch) -> TrainingBatch:
+        return inputs.to(self.args.device)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: TrainingBatch, return_outputs: bool = False, num_items_in_batch: None = None
+    ) -> Tensor:
+        self.parts.bad.note(len(inputs.places), inputs.problems)
+        processes = self.args.world_size
+        self.parts.meter.add(inputs.tokens * processes, self.floating_point_ops(inputs) * processes)
+        loss: Tensor = model(inputs.batch, inputs.noise)
+        return loss
+
+    def floating_point_ops(self, inputs: TrainingBatch) -> float:
+        return batch_flops(self.plain_model, inputs)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            settings = self.parts.job.optimizer
+            groups = parameter_groups(model or self.model, settings)
+            self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+        return self.optimizer
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Loss and captions of the held-out samples. Every process computes them all, which sharded weights need."""
+        held_out = self.parts.held_out
+        assert held_out is not None
+        whole = not self.is_fsdp_enabled and not self.is_deepspeed_enabled
+        metrics = {"eval_loss": held_out.loss(self.model_wrapped, self.args.device)}
+        if whole and self.args.process_index == 0:
+            metrics |= held_out.write_captions(self.plain_model, self.parts.folder.samples, self.state.global_step)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """To the log, the bar and the callbacks (TensorBoard, ...)."""
+        if "train_runtime" in logs:
+            return
+        if "loss" in logs:
+            logs |= self.parts.meter.read()
+            if not math.isfinite(logs["loss"]):
+                raise DeviceError(
+                    f"the loss is {logs['loss']} at step {self.state.global_step}; go on from the last checkpoint with "
+                    "--resume, or with a lower optimizer.lr in another output"
+                )
+        self.state.epoch = self._epoch()
+        super().log(logs)
+        if self.args.process_index == 0:
+            line = ", ".join(f"{name.removeprefix('eval_')} {value:.4g}" for name, value in logs.items())
+            self.parts.meter.show(f"loss {logs['loss']:.3f}" if "loss" in logs else "")
+            kind = "evaluation" if "eval_loss" in logs else "step"
+            facts = {"facts": {"event": kind, "step": self.state.global_step, **logs}}
+            log.info("%s %d of %d: %s", kind, self.state.global_step, self.state.max_steps, line, extra=facts)
+
+    def _epoch(self) -> float:
+        epoch, row = self.parts.samples.stream.locate(self.state.global_step * self.parts.job.batch)
+        return epoch.number + row / len(epoch)
+
+    def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Tensor] | None = None) -> None:
+        if self.args.should_save:
+            self.plain_model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
+
+    def _save_checkpoint(self, model: nn.Module, trial: None) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            bad = self.parts.bad
+            facts = {"step": self.state.global_step, "samples_seen": bad.seen, "bad_samples": bad.bad}
+            self.parts.folder.mark_complete(checkpoint, facts)
+            log.info("wrote %s", checkpoint, extra={"facts": {"event": "checkpoint", **facts}})
+
+    def export(self, folder: Path) -> None:
+        """Write the whole model as safetensors, gathered from all processes."""
+        state = self.accelerator.get_state_dict(self.model_wrapped)
+        if self.args.should_save:
+            self._save(str(folder), state)
+
+
+class Watcher(TrainerCallback):
+    """After every step: the bar, and whether a signal asks to stop."""
+
+    def __init__(self, meter: Meter, stop: StopSignals) -> None:
+        self.meter, self.stop = meter, stop
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        self.meter.step(state.global_step)
+        if self._asked(args):
+            control.should_save = control.should_training_stop = True
+        # What is logged is the mean since the last time; cut where a resumed run will start counting, too.
+        control.should_log = control.should_log or control.should_save
+        return control
+
+    def _asked(self, args: TrainingArguments) -> bool:
+        """Whether any process got a signal: all must stop after the same step."""
+        received = self.stop.received is not None
+        if args.world_size == 1:
+            return received
+        flag = torch.tensor(int(received), device=args.device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag.item())

@@ -1,0 +1,82 @@
+"""Pictures of coloured squares with masks and captions, and jobs small enough to train in seconds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from pdlm_cli.training.job import TrainJob
+from pdlm_cli.training.typed_fields import read_settings
+from tests.cli.support import REPOSITORY, rle
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 40), "blue": (30, 60, 220), "yellow": (230, 220, 40)}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def squares(folder: Path, pictures: int, *, regions: int = 3, columns: int = 3) -> Path:
+    """A training JSON of `pictures` pictures with up to `regions` squares each, on a grid of two rows."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    records = []
+    for number in range(pictures):
+        pixels = np.full((64, 32 * columns, 3), 128, dtype=np.uint8)
+        masks, captions = [], []
+        for place in rng.permutation(2 * columns)[: 1 + (number % regions)]:
+            name = str(rng.choice(list(COLOURS)))
+            x, y, side = 32 * int(place % columns) + 4, 32 * int(place // columns) + 4, int(rng.integers(16, 26))
+            mask = np.zeros(pixels.shape[:2], dtype=bool)
+            mask[y : y + side, x : x + side] = True
+            pixels[mask] = COLOURS[name]
+            masks.append(rle(mask))
+            captions.append(f"{name} {'top' if y < 32 else 'low'} {x // 32}")
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        records.append({"image": f"{number}.png", "mask_rles": masks, "captions": captions})
+    file = folder / "squares.json"
+    file.write_text(json.dumps(records))
+    return file
+
+
+def job_values(file: Path, output: Path, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "output": str(output),
+        "model": {
+            "random": {"vision": [32, 64, 3, 2], "text": [48, 96, 2, 2], "tile": 64, "patch": 8, "vocabulary": 320},
+            "regions": {"max_regions": 4, "roi_size": 2},
+        },
+        "data": {"sources": [{"path": str(file)}], "caption_length": 6, "workers": 0},
+        "optimizer": {"lr": 3e-3},
+        "batch": 4,
+        "micro_batch": 2,
+        "max_steps": 6,
+        "precision": "fp32",
+        "device": "cpu",
+        "report": {"log": 1, "save": 100, "to": []},
+    }
+    return values | changes
+
+
+def job(file: Path, output: Path, **changes: Any) -> TrainJob:
+    return read_settings(TrainJob, job_values(file, output, **changes))
+
+
+def start(values: dict[str, Any], folder: Path, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """`pdlm train` as a process."""
+    file = folder / f"job-{Path(values['output']).name}.yaml"
+    file.write_text(yaml.safe_dump(values))
+    command = [
+        *(before or (sys.executable,)),
+        "-m",
+        "pdlm_cli",
+        "train",
+        str(file),
+        "--log-format",
+        "plain",
+        *arguments,
+    ]
+    return subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

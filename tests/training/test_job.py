@@ -1,0 +1,146 @@
+"""The job file: what is read, what is refused, and that the committed jobs are whole."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pdlm_cli.commands.train import train
+from pdlm_cli.errors import ConfigError
+from pdlm_cli.training.job import MODULES, TrainJob, changed, load_job
+from pdlm_cli.training.typed_fields import read_settings
+from tests.cli.support import REPOSITORY
+from tests.training.support import job, job_values
+
+JOBS = sorted((REPOSITORY / "jobs/train").rglob("*.yaml"))
+VALUES = job_values(Path("squares.json"), Path("out"))
+
+
+@pytest.mark.parametrize("file", JOBS, ids=lambda file: file.stem)
+def test_committed_jobs_are_valid_and_headed_by_their_command(file):
+    settings = load_job(file)
+    assert file.read_text().splitlines()[0].endswith(f" train jobs/train/{file.name}")
+    assert settings.output == f"out/train/{file.stem}"
+    assert read_settings(TrainJob, settings.to_dict()) == settings
+
+
+@pytest.mark.parametrize(
+    ("stage", "lr", "batch", "tokens", "frozen"),
+    [
+        ("stage1-align", 1e-3, 512, 2048, ("vision", "decoder")),
+        ("stage2-mid", 4e-5, 512, 4096, ("vision",)),
+        ("stage3-instruct", 4e-5, 512, 4096, ("vision",)),
+        ("stage4-refine", 4e-5, 512, 4096, ("vision",)),
+        ("region", 4e-5, 256, 4096, ("vision",)),
+    ],
+)
+def test_committed_stages_have_the_papers_values(stage, lr, batch, tokens, frozen):
+    settings = load_job(REPOSITORY / f"jobs/train/{stage}.yaml")
+    assert settings.optimizer.lr == lr
+    assert settings.optimizer.warmup == 0.03
+    assert settings.optimizer.freeze == frozen
+    assert (settings.batch, settings.data.max_tokens, settings.precision) == (batch, tokens, "bf16")
+    assert settings.epochs == 1
+    regions = settings.model.regions
+    assert (regions is not None) == (stage == "region")
+    assert regions is None or (regions.max_regions, regions.roi_size, regions.semantics) == (6, 4, "isolated")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("optimizer.rate=1", r"unknown field optimizer\.rate; expected one of lr"),
+        ("steps=3", "unknown field steps"),
+        ("optimizer.lr=fast", r"optimizer\.lr: expected a number, found 'fast'"),
+        ("optimizer.lr=true", r"optimizer\.lr: expected a number, found True"),
+        ("optimizer.lr=0", r"optimizer\.lr: expected more than 0, found 0"),
+        ("optimizer.freeze=[eyes]", "expected modules among vision, connector, decoder, regions, found 'eyes'"),
+        ("optimizer.module_lr={eyes: 1}", "found 'eyes'"),
+        ("optimizer.betas=[0.9]", r"optimizer\.betas: expected 2 values, found 1"),
+        ("batch=3", "batch: expected a multiple of micro_batch 2, found 3"),
+        ("batch=2.5", r"batch: expected a whole number, found 2\.5"),
+        ("precision=fp8", "precision: expected one of fp32, bf16, found 'fp8'"),
+        ("data.sources=[]", r"data\.sources: expected at least one source"),
+        ("data.sources=here", r"data\.sources: expected a list, found 'here'"),
+        ("data.sources.0.weight=-1", r"data\.sources\.weight: expected more than 0"),
+        ("data.sources.0.kind=pictures", r"data\.sources\.0\.kind: expected one of regions, chat"),
+        ("data.max_bad_share=2", r"data\.max_bad_share: expected 0 to 1, found 2"),
+        ("model.start=here", "model: expected either start or random"),
+        ("model.random.tile=null", r"model\.random: expected either size, or all of"),
+        ("epochs=1", "expected either epochs or max_steps, found both"),
+        ("max_steps=null", "expected either epochs or max_steps, found none"),
+        ("report.eval=5", r"report\.eval: expected data\.held_out"),
+        ("output.deeper=1", r"output\.deeper: output has no part 'deeper'"),
+        ("data.sources.3.path=x", r"data\.sources has no part '3'"),
+        ("output", "expected key=value, found 'output'"),
+        ("seed={", "cannot read '{' as YAML"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, change, message):
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(VALUES))
+    with pytest.raises(ConfigError, match=message):
+        load_job(file, [change])
+
+
+def test_changes_reach_nested_fields_and_leave_the_file_alone(tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(VALUES))
+    changes = [
+        "optimizer.lr=4e-5",
+        "data.sources.0.count=7",
+        "optimizer.module_lr.regions=1e-3",
+        "noise.times=stratified",
+    ]
+    settings = load_job(file, changes)
+    assert settings.optimizer.lr == 4e-5
+    assert settings.data.sources[0].count == 7
+    assert settings.optimizer.module_lr == {"regions": 1e-3}
+    assert settings.noise.times == "stratified"
+    assert changed(VALUES, changes) != VALUES
+
+
+@pytest.mark.parametrize("text", ["- 1", "{", ""])
+def test_a_file_that_is_no_job_is_refused(tmp_path, text):
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"job\.yaml"):
+        load_job(file)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        load_job(tmp_path / "none.yaml")
+
+
+def test_missing_fields_are_all_named():
+    with pytest.raises(ValueError, match="missing field data, optimizer"):
+        read_settings(TrainJob, {name: VALUES[name] for name in VALUES if name not in ("data", "optimizer")})
+
+
+def test_a_batch_comes_out_even_over_processes():
+    settings = job(Path("x.json"), Path("out"), batch=8, micro_batch=2)
+    assert [settings.accumulation(processes) for processes in (1, 2, 4)] == [4, 2, 1]
+    with pytest.raises(ValueError, match="2 x 3"):
+        settings.accumulation(3)
+
+
+def test_modules_are_those_of_the_model():
+    from model.sizes import random_model
+
+    names = [name for name, _ in random_model("tiny").named_parameters()]
+    assert all(sum(name.startswith(prefix) for prefix in MODULES.values()) == 1 for name in names)
+    assert all(any(name.startswith(prefix) for name in names) for prefix in MODULES.values())
+
+
+EXAMPLES = [line for line in (train.help or "").split("Examples:")[1].splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_examples_of_the_help_name_jobs_and_fields_that_exist(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    program, name, *arguments = shlex.split(line)
+    assert (program, name) == ("pdlm", "train")
+    context = train.make_context("train", arguments)
+    load_job(context.params["job"], context.params["changes"])

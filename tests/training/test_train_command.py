@@ -1,0 +1,46 @@
+"""`pdlm train` at the command line."""
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from pdlm_cli.main import main
+from tests.cli.conftest import logging_as_before
+from tests.training.support import job_values, squares
+
+__all__ = ["logging_as_before"]  # a fixture that every test here uses
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(job_values(squares(tmp_path / "data", 5), tmp_path / "out")))
+    return path
+
+
+def test_dry_run_shows_what_would_be_done_and_does_nothing(file, tmp_path):
+    result = CliRunner().invoke(
+        main, ["train", str(file), "optimizer.freeze=[vision]", "--dry-run", "--max-steps", "9"]
+    )
+    assert result.exit_code == 0, result.output
+    job = yaml.safe_load(result.output.split("\n\n")[0])
+    assert job["optimizer"]["freeze"] == ["vision"]
+    assert job["max_steps"] == 9
+    assert "9 steps of 4 samples = 1 processes x 2 forwards x 2" in result.output
+    vision = next(line for line in result.output.splitlines() if line.startswith("vision "))
+    assert vision.split()[1] == "0"
+    assert int(vision.split()[2].replace(",", "")) > 0
+    assert "Describe each masked region in detail." in result.output
+    assert "activations" in result.output
+    assert "0000" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_job_is_a_usage_error(file):
+    result = CliRunner().invoke(main, ["train", str(file), "optimizer.speed=1"])
+    assert result.exit_code == 2
+
+
+def test_data_that_is_not_there_is_an_input_error(file):
+    result = CliRunner().invoke(main, ["train", str(file), "data.sources.0.path=nowhere.json"])
+    assert result.exit_code == 4
