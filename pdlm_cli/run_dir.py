@@ -7,17 +7,16 @@ out/_pdlm/stats.json, log.jsonl, lock
 out/_SUCCESS                  the run is complete and within its error rate
 """
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pdlm_cli.atomic import write_atomic
-from pdlm_cli.errors import ConfigError, LockedError, OutputError
+from pdlm_cli.errors import ConfigError, OutputError
+from pdlm_cli.lock import lock_folder
 from pdlm_cli.parquet import part_bytes
 from pdlm_cli.rows import Row
 
@@ -35,11 +34,10 @@ class RunDir:
         self._state = path / "_pdlm"
         try:
             self._state.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self._state / "lock", "a+")  # noqa: SIM115, held as long as the run
+            self._lock = lock_folder(path, self._state / "lock")
         except OSError as error:
             raise OutputError(f"cannot write to {path}: {error.strerror}; --output names the folder") from error
         try:
-            self._acquire()
             self._refuse_existing(overwrite)
         except BaseException:
             self._lock.close()
@@ -56,20 +54,6 @@ class RunDir:
     @property
     def log_path(self) -> Path:
         return self._state / "log.jsonl"
-
-    def _acquire(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "unknown"
-            raise LockedError(
-                f"{self.path} is being written by another run (process {holder}); wait for it, or choose "
-                "another --output"
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
 
     def _refuse_existing(self, overwrite: bool) -> None:
         if (self._state / "run.json").exists():

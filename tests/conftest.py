@@ -1,7 +1,10 @@
 """Settings every test shares."""
 
+import logging
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A test that reached for the hub would depend on the network; read by huggingface_hub when it is first imported.
@@ -12,3 +15,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Commands send the package's logs to the stderr of the moment, which is another one in the next test."""
+    log = logging.getLogger("pdlm_cli")
+    before = log.handlers, log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = before

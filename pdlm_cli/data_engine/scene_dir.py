@@ -8,9 +8,7 @@ out/_scenes/records/*.json   what is drawn, a file a shard, written after its pi
 out/_scenes/stats.json       written last
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +17,8 @@ from typing import Any, Self
 
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.data_engine.records import SceneRecord
-from pdlm_cli.errors import ConfigError, LockedError, OutputError
+from pdlm_cli.errors import ConfigError, OutputError
+from pdlm_cli.lock import lock_folder
 
 _OURS = (
     "_scenes/stats.json",
@@ -43,11 +42,10 @@ class SceneDir:
         try:
             self._refuse_strangers()
             (self._state / "records").mkdir(parents=True, exist_ok=True)
-            self._lock = open(self._state / "lock", "a+")  # noqa: SIM115, held as long as the run
+            self._lock = lock_folder(path, self._state / "lock")
         except OSError as error:
             raise OutputError(f"cannot write to {path}: {error.strerror}; OUT names the folder") from error
         try:
-            self._acquire()
             self._begin(settings, overwrite)
         except BaseException:
             self._lock.close()
@@ -89,19 +87,6 @@ class SceneDir:
     def _refuse_strangers(self) -> None:
         if self.path.is_dir() and any(self.path.iterdir()) and not self._state.is_dir():
             raise ConfigError(f"{self.path} holds files that `pdlm data scenes` did not write; choose another folder")
-
-    def _acquire(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "unknown"
-            raise LockedError(
-                f"{self.path} is being written by another run (process {holder}); wait for it, or choose another folder"
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
 
     def _begin(self, settings: Mapping[str, Any], overwrite: bool) -> None:
         path = self._state / "run.json"

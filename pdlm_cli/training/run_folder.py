@@ -8,7 +8,6 @@ output/tensorboard/
 output/model/            the trained model, at the end
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,7 +17,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from pdlm_cli.atomic import write_atomic
-from pdlm_cli.errors import ConfigError, LockedError, OutputError
+from pdlm_cli.errors import ConfigError, OutputError
+from pdlm_cli.lock import lock_folder
 from pdlm_cli.training.job import TrainJob
 
 COMPLETE = "complete.json"
@@ -40,14 +40,9 @@ class RunFolder:
         if self.writer:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                self._lock = open(self.path / "lock", "a+")
+                self._lock = lock_folder(self.path, self.path / "lock")
             except OSError as error:
                 raise OutputError(f"cannot write to {self.path}: {error.strerror}; output names the folder") from error
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                raise LockedError(f"{self.path} is being written by another run; wait for it") from None
         return self
 
     def __exit__(

@@ -1,5 +1,3 @@
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +10,3 @@ def dataset(tmp_path: Path) -> Dataset:
     folder = tmp_path / "photos"
     folder.mkdir()
     return Dataset(folder)
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Commands send the package's logs to the stderr of the moment, which is another one in the next test."""
-    log = logging.getLogger("pdlm_cli")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
