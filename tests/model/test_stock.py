@@ -25,8 +25,9 @@ def test_vision_tower_is_siglips_penultimate_hidden_state():
     config = model.config.vision_config
     stock = SiglipVisionModel(config).eval()
     own = model.vision_model.vision_model
-    stock.embeddings.load_state_dict(own["embeddings"].state_dict())
-    missing = stock.encoder.load_state_dict(own["encoder"].state_dict(), strict=False).missing_keys
+    tower = getattr(stock, "vision_model", stock)  # which early releases of transformers 5 wrap once more
+    tower.embeddings.load_state_dict(own["embeddings"].state_dict())
+    missing = tower.encoder.load_state_dict(own["encoder"].state_dict(), strict=False).missing_keys
     assert {name.split(".")[1] for name in missing} == {str(config.num_hidden_layers - 1)}  # the block never built
     pixels = normalise(prepare_image(picture(300, 200), model.config).tiles)
     hidden = stock(pixels, output_hidden_states=True).hidden_states
