@@ -1,7 +1,6 @@
 """Whole runs: killed and resumed, stopped by a signal, overfitted, on two processes."""
 
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -23,14 +22,6 @@ from pdlm_cli.training.samples import Samples
 from tests.training.support import job, job_values, squares, start
 
 STEPS = 40  # enough for a signal to come in time
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    log = logging.getLogger("pdlm_cli")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
 
 
 def train(settings, *, resume: bool = False) -> int:

@@ -5,10 +5,7 @@ import yaml
 from click.testing import CliRunner
 
 from pdlm_cli.main import main
-from tests.cli.conftest import logging_as_before
 from tests.training.support import job_values, squares
-
-__all__ = ["logging_as_before"]  # a fixture that every test here uses
 
 
 @pytest.fixture
