@@ -6,7 +6,7 @@ logits (P, N, V). Slots to be written hold the mask token; nothing else of the c
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -241,6 +241,15 @@ class Noise:
     hit: Tensor
     tokens: Tensor
     replaced: bool = False
+
+    def to(self, device: torch.device) -> "Noise":
+        """The same noise on a device."""
+        return replace(
+            self,
+            probability=self.probability.to(device, non_blocking=True),
+            hit=self.hit.to(device, non_blocking=True),
+            tokens=self.tokens.to(device, non_blocking=True),
+        )
 
     def weights(self, labelled: Tensor) -> Tensor:
         """(B, L) weight of each position's cross-entropy; the batch's loss is their weighted sum (equation 2).

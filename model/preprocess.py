@@ -126,16 +126,14 @@ def check_masks(masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]], size: tu
     Raises ValueError naming the first mask that is empty or not of the picture's size.
     """
     width, height = size
-    checked = np.zeros((len(masks), height, width), dtype=bool)
     for i, mask in enumerate(masks):
         if np.shape(mask) != (height, width):
             raise ValueError(
                 f"expected masks of shape ({height}, {width}), as the picture is, found {np.shape(mask)} as mask {i}"
             )
-        checked[i] = mask
-        if not checked[i].any():
+        if not np.any(mask):
             raise ValueError(f"mask {i} is empty; leave it out")
-    return checked
+    return np.asarray(masks, dtype=bool)
 
 
 def normalised_boxes(masks: NDArray[np.bool_], *, inclusive: bool) -> NDArray[np.float64]:

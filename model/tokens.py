@@ -124,5 +124,9 @@ class Tokens:
     @property
     def banned_in_captions(self) -> torch.Tensor:
         """Every special id but the two that end a caption."""
-        special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        return torch.tensor(sorted(special - {self.end_of_turn, self.end_of_text}))
+        return torch.tensor(sorted(self.special - {self.end_of_turn, self.end_of_text}))
+
+    @property
+    def special(self) -> set[int]:
+        """Ids that stand for no text."""
+        return {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}

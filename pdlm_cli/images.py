@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -34,19 +35,20 @@ def find_image(root: Path, file_name: str, *, allow_outside: bool) -> Path:
     return path
 
 
-def load_image(path: Path) -> Image.Image:
+def load_image(source: Path | BinaryIO) -> Image.Image:
     """The first frame of a picture, mode RGB, as stored; its size is the frame all masks refer to.
 
     The whole picture is decoded: a header can be fine where the data stops. Raises RegionError bad_image.
     """
+    name = repr(source.name) if isinstance(source, Path) else "an embedded picture"
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(source, formats=FORMATS) as picture:
             picture.load()
             return _to_rgb(picture)
     # Decoders raise whatever a broken file makes them stumble over; all of it means this file is broken.
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise RegionError("bad_image", f"{path.name!r} cannot be decoded: {reason}") from error
+        raise RegionError("bad_image", f"{name} cannot be decoded: {reason}") from error
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

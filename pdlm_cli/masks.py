@@ -76,6 +76,22 @@ def stated_size(segmentation: Any) -> tuple[int, int] | None:
     return width, height
 
 
+def decode_on(segmentation: Any, size: tuple[int, int], drawn_on: tuple[int, int] | None = None) -> NDArray[np.bool_]:
+    """Pixels (height, width) of a COCO segmentation on a picture of `size` (width, height); may be empty.
+
+    A mask belongs to the size it states itself, or else to `drawn_on` (width, height), the picture's own if None.
+    Raises RegionError size_mismatch, bad_mask.
+    """
+    belongs = stated_size(segmentation) or drawn_on or size
+    if belongs != size:
+        raise RegionError(
+            "size_mismatch",
+            f"the mask belongs to a picture of {belongs[0]}x{belongs[1]} pixels, this one has "
+            f"{size[0]}x{size[1]}; use the picture that was annotated",
+        )
+    return decode(segmentation, *size)
+
+
 def decode(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
     """Pixels (height, width) of a COCO segmentation drawn on a picture of that size; may be empty.
 

@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from model.passes import region_seed
-from pdlm_cli import masks as masks_of
 from pdlm_cli.engine import Engine
 from pdlm_cli.errors import RegionError
 from pdlm_cli.images import find_image, load_image
-from pdlm_cli.masks import Mask
+from pdlm_cli.masks import Mask, decode_on, pack
 from pdlm_cli.passes import Pass, plan_passes
 from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.rows import Row
@@ -83,7 +82,8 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_o
         known[i] |= {"image_width": picture.width, "image_height": picture.height}
         known[i]["load_ms"] = 1000 * (loaded - started)
         try:
-            mask = _read_mask(region, entry, picture.size)
+            drawn_on = (entry.width or picture.width, entry.height or picture.height)
+            mask = pack(decode_on(region.segmentation, picture.size, drawn_on))
         except RegionError as error:
             work.fail(i, error)
             continue
@@ -129,19 +129,3 @@ def _identity(entry: ImageEntry, region: Region, key: str) -> dict[str, Any]:
         "category": region.category,
         "source_index": region.source_index,
     }
-
-
-def _read_mask(region: Region, entry: ImageEntry, size: tuple[int, int]) -> Mask:
-    """The region's mask on a picture of `size` (width, height).
-
-    A mask belongs to the size it states itself, or else to the size the input states for the image.
-    """
-    stated = masks_of.stated_size(region.segmentation)
-    drawn_on = stated or (entry.width or size[0], entry.height or size[1])
-    if drawn_on != size:
-        raise RegionError(
-            "size_mismatch",
-            f"the mask belongs to a picture of {drawn_on[0]}x{drawn_on[1]} pixels, this one has "
-            f"{size[0]}x{size[1]}; use the picture that was annotated",
-        )
-    return masks_of.pack(masks_of.decode(region.segmentation, *size))

@@ -29,13 +29,7 @@ class TrainingBatch:
     problems: tuple[str, ...]
 
     def to(self, device: torch.device) -> Self:
-        noise = replace(
-            self.noise,
-            probability=self.noise.probability.to(device, non_blocking=True),
-            hit=self.noise.hit.to(device, non_blocking=True),
-            tokens=self.noise.tokens.to(device, non_blocking=True),
-        )
-        return replace(self, batch=self.batch.to(device), noise=noise)
+        return replace(self, batch=self.batch.to(device), noise=self.noise.to(device))
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ NOISE = 8  # beside the purposes of order.py
 
 def plain_words(tokens: Tokens) -> Tensor:
     """Ids of the tokenizer that are no special tokens."""
-    special = {i for i, token in tokens.tokenizer.added_tokens_decoder.items() if token.special}
-    return torch.tensor([i for i in sorted(tokens.tokenizer.get_vocab().values()) if i not in special])
+    return torch.tensor(sorted(set(tokens.tokenizer.get_vocab().values()) - tokens.special))
 
 
 def draw_noise(

@@ -4,7 +4,7 @@ import base64
 import binascii
 import io
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,6 @@ from pdlm_cli.errors import RegionError
 from pdlm_cli.images import find_image, load_image
 
 IMAGE_FIELDS = ("image", "image_file", "image_path")
-
-
-class _Embedded(io.BytesIO):
-    """Bytes of a picture that can be opened, and named in messages, as a file is."""
-
-    name = "embedded picture"
 
 
 def record_image(record: dict[str, Any], root: Path) -> Image.Image:
@@ -35,7 +29,7 @@ def record_image(record: dict[str, Any], root: Path) -> Image.Image:
     if isinstance(value, str) and value.startswith("data:"):
         value = _decoded(value)
     if isinstance(value, bytes):
-        return load_image(cast(Path, _Embedded(value)))
+        return load_image(io.BytesIO(value))
     if not isinstance(value, str):
         raise RegionError("missing_image", f"expected a picture in {', '.join(IMAGE_FIELDS)}, found none")
     return load_image(find_image(root, value, allow_outside=False))
@@ -63,15 +57,9 @@ def region_pixels(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]
 
     Raises RegionError bad_mask, size_mismatch, empty_mask.
     """
-    width, height = size
     if segmentation is None:
-        return np.ones((height, width), dtype=bool)
-    stated = masks.stated_size(segmentation)
-    if stated is not None and stated != size:
-        raise RegionError(
-            "size_mismatch", f"the mask belongs to a picture of {stated[0]}x{stated[1]}, this one has {width}x{height}"
-        )
-    pixels = masks.decode(segmentation, width, height)
+        return np.ones(size[::-1], dtype=bool)
+    pixels = masks.decode_on(segmentation, size)
     if not pixels.any():
         raise RegionError("empty_mask", "no pixel is inside the mask")
     return pixels
