@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.config import PerceptionDLMConfig
 from model.layout import Kind, Layout
 from model.preprocess import PreparedImage, PreparedPass
 
@@ -58,11 +59,17 @@ class Batch:
         return slice(self.prefix, self.input_ids.shape[1])
 
 
-def collate_passes(passes: Sequence[PreparedPass], layouts: Sequence[Layout], max_regions: int) -> Batch:
-    """Passes with their layouts; `max_regions` is the number of region prompts the model has."""
-    footprints = torch.cat([_footprint_counts(prepared, max_regions) for prepared in passes])
-    boxes = tuple(torch.from_numpy(prepared.boxes).float() for prepared in passes)
-    return _collate([prepared.image for prepared in passes], layouts, footprints, boxes)
+def collate_passes(
+    passes: Sequence[PreparedPass | PreparedImage], layouts: Sequence[Layout], config: PerceptionDLMConfig
+) -> Batch:
+    """Passes of a region model, and pictures that are only asked about among them, with their layouts."""
+    assert config.regions is not None
+    images = [prepared.image if isinstance(prepared, PreparedPass) else prepared for prepared in passes]
+    footprints = torch.cat(
+        [_footprint_counts(prepared, config.regions.max_regions, config.patch_grid**2) for prepared in passes]
+    )
+    boxes = [prepared.boxes if isinstance(prepared, PreparedPass) else np.zeros((0, 4)) for prepared in passes]
+    return _collate(images, layouts, footprints, tuple(torch.from_numpy(own).float() for own in boxes))
 
 
 def collate_images(images: Sequence[PreparedImage], layouts: Sequence[Layout]) -> Batch:
@@ -70,7 +77,9 @@ def collate_images(images: Sequence[PreparedImage], layouts: Sequence[Layout]) -
     return _collate(images, layouts, None, ())
 
 
-def _footprint_counts(prepared: PreparedPass, max_regions: int) -> Tensor:
+def _footprint_counts(prepared: PreparedPass | PreparedImage, max_regions: int, patches: int) -> Tensor:
+    if isinstance(prepared, PreparedImage):
+        return torch.zeros(len(prepared.tiles), max_regions, patches)
     regions, tiles = prepared.footprints.shape[:2]
     counts = np.zeros((tiles, max_regions, prepared.footprints[0, 0].size), dtype=np.float32)
     for slot in range(regions):

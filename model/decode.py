@@ -138,7 +138,7 @@ def plan_batch(model: "PerceptionDLM", passes: Sequence[PreparedPass], settings:
         )
         for prepared in passes
     ]
-    return collate_passes(passes, layouts, model.config.regions.max_regions).to(model.device)
+    return collate_passes(passes, layouts, model.config).to(model.device)
 
 
 def cut_caption(tokens: Tokens, ids: Sequence[int], confidence: Sequence[float], steps: int) -> Caption:

@@ -74,6 +74,12 @@ def choose_grid(width: int, height: int, side: int, min_tiles: int, max_tiles: i
     return best
 
 
+def count_tiles(width: int, height: int, config: PerceptionDLMConfig) -> int:
+    """Tiles of a picture of that size in pixels, the thumbnail counted."""
+    columns, rows = choose_grid(width, height, config.tile_size, config.min_tiles, config.max_tiles)
+    return columns * rows + (columns * rows > 1)
+
+
 def normalise(tiles: Tensor) -> Tensor:
     """uint8 pixels to float32 in [-1, 1]: / 255, mean 0.5, std 0.5."""
     return ((tiles.float() / 255) - 0.5) / 0.5

@@ -127,7 +127,7 @@ def regions(model: PerceptionDLM, case: Path, facts: dict[str, Any], expected: d
 
 def collate(model: PerceptionDLM, prepared: PreparedPass, layout: Layout) -> Batch:
     assert model.config.regions is not None
-    return collate_passes([prepared], [layout], model.config.regions.max_regions)
+    return collate_passes([prepared], [layout], model.config)
 
 
 def training(model: PerceptionDLM, prepared: PreparedPass, expected: dict[str, Tensor]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pdlm_cli.data_engine.objects import SceneObject
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 MOST_QUESTIONS = 4  # about one picture
 APART = 0.06  # of the picture's width, between two objects of which one is called further left
+DESCRIBE = "Describe the {}."
 NEARER = 0.6  # of the distance to the next one, for what is called closest
 
 
@@ -69,6 +70,11 @@ def ask(rng: np.random.Generator, view: View) -> tuple[Question, ...]:
         if len(asked) == MOST_QUESTIONS:
             break
     return tuple(asked)
+
+
+def descriptions(view: View) -> list[Question]:
+    """For the caption of each object that can be named."""
+    return [Question(DESCRIBE.format(name), item.caption) for name, item in view.references()]
 
 
 def said_of(part: Part) -> str:
@@ -170,6 +176,10 @@ def _left_of(rng: np.random.Generator, view: View) -> Iterator[Question]:
             yield Question(f"Is the {first} to the left of the {second}?", answer)
 
 
+def _description(rng: np.random.Generator, view: View) -> Iterator[Question]:
+    yield from shuffled(rng, descriptions(view))
+
+
 def _the_part(name: str, item: SceneObject, part: Part) -> str:
     return f"the {name}" if part.name == item.kind.name else f"the {part.name} of the {name}"
 
@@ -184,4 +194,5 @@ _SORTS: tuple[Callable[[np.random.Generator, View], Iterator[Question]], ...] = 
     _is_there,
     _closest,
     _left_of,
+    _description,
 )

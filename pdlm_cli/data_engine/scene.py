@@ -57,18 +57,18 @@ def draw_scene(
     *,
     split: str = "train",
     objects: tuple[int, int] | None = None,
+    aspect: tuple[int, int] | None = None,
 ) -> Scene:
     """The scene of that number, the same wherever and whenever it is drawn.
 
     seed, index: 0 or more. split: of SPLITS; no two of them share a random stream. level: index into LEVELS.
-    size: pixels along the shorter side. objects: fewest and most, instead of those of the level. Raises ValueError
-    if a value is out of range.
+    size: pixels along the shorter side. objects: fewest and most, aspect: width to height, instead of what the level
+    draws. Raises ValueError if a value is out of range.
     """
     check(seed, index, level, size, split, objects)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([SPLITS.index(split), seed, index])))
     rules = LEVELS[level]
-    across, down = pick(rng, rules.aspects)
-    width, height = round(size * max(1.0, across / down)), round(size * max(1.0, down / across))
+    width, height = picture_size(size, aspect or pick(rng, rules.aspects))
     fewest, most = objects or rules.objects
     wanted = int(rng.integers(fewest, most + 1))
     for attempt in count():
@@ -81,6 +81,12 @@ def draw_scene(
         attributes, hidden = _seen(placed, visible)
         things.append(SceneObject(attributes, hidden, mask, box_of(mask), describe(attributes, rng)))
     return Scene(picture, tuple(things), ask(rng, View(things, width, rules.kinds)))
+
+
+def picture_size(size: int, aspect: tuple[int, int]) -> tuple[int, int]:
+    """Width and height in pixels of a picture of that aspect whose shorter side is `size`."""
+    across, down = aspect
+    return round(size * max(1.0, across / down)), round(size * max(1.0, down / across))
 
 
 def check(seed: int, index: int, level: int, size: int, split: str, objects: tuple[int, int] | None) -> None:

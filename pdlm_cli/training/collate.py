@@ -11,11 +11,10 @@ from torch.utils.data import Sampler
 from model.batch import Batch, collate_images, collate_passes
 from model.config import PerceptionDLMConfig
 from model.diffusion import Noise
-from model.preprocess import PreparedPass
 from model.tokens import Tokens
 from pdlm_cli.training.job import TrainJob
 from pdlm_cli.training.noising import draw_noise, plain_words
-from pdlm_cli.training.samples import Sample
+from pdlm_cli.training.samples import Sample, Samples
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ class Collator:
         if self.config.regions is None:
             batch = collate_images([sample.image for sample in samples], layouts)
         else:
-            passes = [sample.prepared for sample in samples if isinstance(sample.prepared, PreparedPass)]
-            batch = collate_passes(passes, layouts, self.config.regions.max_regions)
+            batch = collate_passes([sample.prepared for sample in samples], layouts, self.config)
         places = tuple(sample.place for sample in samples)
         noise = draw_noise(
             batch,
@@ -68,17 +66,23 @@ class Collator:
 
 
 class MicroBatches(Sampler[list[int]]):
-    """Places of this process's forwards, in order: step by step, a share of each step's samples."""
+    """Places of this process's forwards, in order: step by step, a share of each step's samples.
 
-    def __init__(self, job: TrainJob, steps: int, *, rank: int, processes: int) -> None:
-        self.job, self.steps, self.rank, self.processes = job, steps, rank, processes
+    Samples of about one size come together, as far as a step has them: little is padded, and a step stays what it was.
+    """
+
+    def __init__(self, job: TrainJob, samples: Samples, steps: int, *, rank: int, processes: int) -> None:
+        self.job, self.samples, self.steps = job, samples, steps
+        self.rank, self.processes = rank, processes
         self.accumulation = job.accumulation(processes)
 
     def __len__(self) -> int:
         return self.steps * self.accumulation
 
     def __iter__(self) -> Iterator[list[int]]:
-        size = self.job.micro_batch
-        for forward in range(len(self)):
-            first = (forward * self.processes + self.rank) * size
-            yield list(range(first, first + size))
+        size, batch = self.job.micro_batch, self.job.batch
+        for step in range(self.steps):
+            places = sorted(range(step * batch, (step + 1) * batch), key=self.samples.size)
+            for forward in range(self.accumulation):
+                first = (forward * self.processes + self.rank) * size
+                yield places[first : first + size]

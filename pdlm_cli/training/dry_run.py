@@ -21,7 +21,7 @@ def describe(job: TrainJob) -> str:
     """The resolved job, parameters, steps, memory and the first batch, as text. Raises PdlmError."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     ready = prepare(job)
-    places = next(iter(MicroBatches(job, ready.steps, rank=0, processes=processes)))
+    places = next(iter(MicroBatches(job, ready.samples, ready.steps, rank=0, processes=processes)))
     samples = [ready.samples[place] for place in places]
     parts = [
         "# the job\n" + yaml.safe_dump(job.to_dict(), sort_keys=False).rstrip(),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
+from pdlm_cli.data_engine.scene import check
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.typed_fields import at_least, between, read_settings, set_field
 
@@ -25,8 +26,9 @@ class RandomModel:
     """A model of random weights: a named size, or widths of its own.
 
     size: a name that `pdlm convert random --size` knows. vision, text: width, MLP width, blocks, heads. tile, patch:
-    pixels. tokenizer: folder of a tokenizer with the special tokens. vocabulary: tokens of one that is learnt from the
-    texts of the data instead; one token a byte if both are null.
+    pixels. max_tiles: that a picture may be cut into, the thumbnail not counted. tokenizer: folder of a tokenizer with
+    the special tokens. vocabulary: tokens of one that is learnt from the texts of the data instead; one token a byte
+    if both are null.
     """
 
     size: str | None = None
@@ -34,6 +36,7 @@ class RandomModel:
     text: tuple[int, int, int, int] | None = None
     tile: int | None = None
     patch: int | None = None
+    max_tiles: int = 6
     tokenizer: str | None = None
     vocabulary: int | None = None
 
@@ -43,6 +46,7 @@ class RandomModel:
             raise ValueError("model.random: expected either size, or all of vision, text, tile and patch")
         if self.tokenizer is not None and self.vocabulary is not None:
             raise ValueError("model.random: expected tokenizer or vocabulary, found both")
+        at_least("model.random.max_tiles", self.max_tiles, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,21 +79,54 @@ class ModelStart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """Pictures that are drawn when they are needed: see data_engine.scene.draw_scene.
+
+    pictures: how many an epoch has. level: from plain shapes, 0, to full scenes. size: pixels along the shorter side.
+    objects: fewest and most; those of the level if null. questions: of chat, one a picture; describe: only for the
+    caption of one of its objects. seed, split: of the generator.
+    """
+
+    pictures: int
+    level: int = 5
+    size: int = 128
+    objects: tuple[int, int] | None = None
+    questions: Literal["any", "describe"] = "any"
+    seed: int = 0
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        at_least("data.sources.scenes.pictures", self.pictures, 1)
+        try:
+            check(self.seed, 0, self.level, self.size, self.split, self.objects)
+        except ValueError as error:
+            raise ValueError(f"data.sources.scenes: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """One data set.
 
-    path: training JSON, JSON lines, Parquet, or a folder of Parquet files. kind: regions with captions, or chat about
-    a picture. images: folder that file names are relative to; that of `path` if null. weight: how often an epoch
-    shows each picture; 0.5 shows half of them. count: this many pictures, drawn once by the seed; all if null.
+    path: training JSON, JSON lines, Parquet, or a folder of Parquet files. scenes: drawn ones in place of files. kind:
+    regions with captions, or chat about a picture. images: folder that file names are relative to; that of `path` if
+    null. weight: how often an epoch shows each picture; 0.5 shows half of them. count: this many pictures, drawn once
+    by the seed; all if null.
     """
 
-    path: str
+    path: str | None = None
+    scenes: Scenes | None = None
     kind: Literal["regions", "chat"] = "regions"
     images: str | None = None
     weight: float = 1.0
     count: int | None = None
 
+    @property
+    def name(self) -> str:
+        return self.path if self.path is not None else "drawn scenes"
+
     def __post_init__(self) -> None:
+        if (self.path is None) == (self.scenes is None):
+            raise ValueError("data.sources: expected either path or scenes")
         at_least("data.sources.weight", self.weight, above=0)
         at_least("data.sources.count", self.count, 1)
 
@@ -100,8 +137,10 @@ class Data:
 
     held_out: sources for evaluation. caption_length: slots of a caption, answer_length: of an answer, padded with the
     end token. max_tokens: longest sequence; a longer one is a bad sample. max_regions: most regions of a sample; as
-    many as the model has if null. max_bad_share: of samples, above which the run stops. workers: processes a rank
-    that prepare samples, 0 for none. row_groups: of a Parquet source that are shuffled together and held in memory.
+    many as the model has if null. groups: how regions of a picture are split over samples: into as few as can be, or
+    into groups of random sizes, so that passes of every size are met. max_bad_share: of samples, above which the run
+    stops. workers: processes a rank that prepare samples, 0 for none. row_groups: of a Parquet source that are
+    shuffled together and held in memory.
     """
 
     sources: tuple[Source, ...]
@@ -110,6 +149,7 @@ class Data:
     answer_length: int = 128
     max_tokens: int = 4096
     max_regions: int | None = None
+    groups: Literal["random", "fewest"] = "random"
     max_bad_share: float = 0.01
     workers: int = 2
     row_groups: int = 4

@@ -13,9 +13,7 @@ from model.batch import Batch
 from model.diffusion import Noise, add_noise, draw_hits, mask_probability
 from model.tokens import Tokens
 from pdlm_cli.training.job import Noising
-from pdlm_cli.training.order import mix
-
-NOISE = 8  # beside the purposes of order.py
+from pdlm_cli.training.order import NOISE, mix
 
 
 def plain_words(tokens: Tokens) -> Tensor:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
-SUBSET, REPEAT, SIZE, PLACE, REGION, BLOCK, SUBSTITUTE, DRAW = range(8)  # what a draw is for
+# What a draw is for.
+SUBSET, REPEAT, SIZE, PLACE, REGION, BLOCK, SUBSTITUTE, DRAW, NOISE, OBJECTS, SHAPE, QUESTION = range(12)
 
 
 def mix(*parts: int | NDArray[np.integer]) -> Keys:
@@ -37,8 +38,9 @@ class Extent:
     """What the order must know of a source of N records.
 
     regions: (N,) regions of each record. blocks: (N,) records of one block are read together (a Parquet row group);
-    None if any record is as good as any other. together: blocks that are shuffled as one. most: largest group.
-    weight, count: see `Source`.
+    None if any record is as good as any other. together: blocks that are shuffled as one. most: largest group;
+    fewest: whether groups are as large as they can be. weight, count: see `Source`. tiles: (N,) of each picture, None
+    where that is not known before it is read.
     """
 
     regions: NDArray[np.int64]
@@ -47,6 +49,8 @@ class Extent:
     most: int
     weight: float
     count: int | None
+    fewest: bool = False
+    tiles: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def plan_epoch(extents: Sequence[Extent], seed: int, epoch: int) -> Epoch:
             share = extent.weight - copy
             drawn = uniform(mix(seed, epoch, number, copy, chosen, REPEAT))
             kept = chosen[drawn < share]
-            groups = group_counts(mix(seed, epoch, number, kept, copy), extent.regions[kept], extent.most)
+            groups = group_counts(mix(seed, epoch, number, kept, copy), extent.regions[kept], extent)
             record = np.repeat(kept, groups)
             group = np.arange(len(record)) - np.repeat(np.cumsum(groups) - groups, groups)
             within = uniform(mix(seed, epoch, number, record, copy, group, PLACE))
@@ -101,30 +105,33 @@ def sample_at(extents: Sequence[Extent], seed: int, epoch: Epoch, row: int) -> S
     key = mix(seed, epoch.number, source, record, int(epoch.copy[row]))
     count = int(extents[source].regions[record])
     order = np.argsort(mix(key, REGION, np.arange(count)), kind="stable")
-    sizes = _group_sizes(key, count, extents[source].most)
+    sizes = _group_sizes(key, count, extents[source])
     start = sum(sizes[: int(epoch.group[row])])
     return SampleRef(source, record, tuple(order[start : start + sizes[int(epoch.group[row])]].tolist()))
 
 
-def group_counts(keys: Keys, regions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """(N,) groups that N records of `regions` regions are split into: sizes are drawn from 1 to `most`, each as likely
-    as the others, until no region is left."""
+def group_counts(keys: Keys, regions: NDArray[np.int64], extent: Extent) -> NDArray[np.int64]:
+    """(N,) groups that N records of `regions` regions are split into: sizes are drawn from 1 to `extent.most`, each as
+    likely as the others, until no region is left."""
     left, groups, draw = regions.copy(), np.zeros_like(regions), 0
     while left.any():
         groups += left > 0
-        left = np.maximum(left - _size(keys, draw, most), 0)
+        left = np.maximum(left - _size(keys, draw, extent), 0)
         draw += 1
     return groups
 
 
-def _group_sizes(key: Keys, regions: int, most: int) -> list[int]:
+def _group_sizes(key: Keys, regions: int, extent: Extent) -> list[int]:
     sizes: list[int] = []
     while sum(sizes) < regions:
-        sizes.append(min(int(_size(key, len(sizes), most)), regions - sum(sizes)))
+        sizes.append(min(int(_size(key, len(sizes), extent)), regions - sum(sizes)))
     return sizes
 
 
-def _size(keys: Keys, draw: int, most: int) -> NDArray[np.int64]:
+def _size(keys: Keys, draw: int, extent: Extent) -> NDArray[np.int64]:
+    most = extent.most
+    if extent.fewest:
+        return np.full(keys.shape, most)
     return 1 + (uniform(mix(keys, SIZE, draw)) * most).astype(np.int64)
 
 

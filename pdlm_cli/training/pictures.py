@@ -20,6 +20,8 @@ IMAGE_FIELDS = ("image", "image_file", "image_path")
 def record_image(record: dict[str, Any], root: Path) -> Image.Image:
     """The picture of a record, mode RGB; file names are below `root`. Raises RegionError."""
     value = next((record[name] for name in IMAGE_FIELDS if record.get(name) is not None), None)
+    if isinstance(value, Image.Image):  # drawn, not read
+        return value
     if isinstance(value, list):
         if len(value) != 1:
             raise RegionError("bad_image", f"expected one picture a record, found {len(value)}")
@@ -59,6 +61,8 @@ def region_pixels(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]
     """
     if segmentation is None:
         return np.ones(size[::-1], dtype=bool)
+    if isinstance(segmentation, np.ndarray):  # drawn, not read
+        return segmentation
     pixels = masks.decode_on(segmentation, size)
     if not pixels.any():
         raise RegionError("empty_mask", "no pixel is inside the mask")

@@ -18,16 +18,21 @@ from numpy.typing import NDArray
 from pdlm_cli import strict_json
 from pdlm_cli.errors import InputError
 from pdlm_cli.training.conversations import turn_pairs
+from pdlm_cli.training.drawn import DrawnRecords
 from pdlm_cli.training.job import Source
 
 TEXT_COLUMNS = ("captions", "annotations", "conversations")
 
 
 class Records(Protocol):
-    """regions: (N,) regions, or questions, of each record. blocks: see order.Extent."""
+    """regions: (N,) regions, or questions, of each record. sizes: (N, 2) width, height of each picture in pixels, None
+    where that takes reading them. blocks: see order.Extent."""
 
     @property
     def regions(self) -> NDArray[np.int64]: ...
+
+    @property
+    def sizes(self) -> NDArray[np.int64] | None: ...
 
     @property
     def blocks(self) -> NDArray[np.int64] | None: ...
@@ -41,6 +46,9 @@ class Records(Protocol):
 def open_records(source: Source, *, held_blocks: int) -> Records:
     """held_blocks: row groups of Parquet that are kept in memory. Raises InputError if the path is not readable or
     holds no record."""
+    if source.scenes is not None:
+        return DrawnRecords(source.scenes, source.kind)
+    assert source.path is not None
     path = Path(source.path)
     try:
         if path.is_dir() or path.suffix == ".parquet":
@@ -59,6 +67,7 @@ class JsonRecords:
     """A list of records, or one a line, held as text: a tenth of the memory of the objects it stands for."""
 
     blocks = None
+    sizes = None
 
     def __init__(self, path: Path, kind: str) -> None:
         data = path.read_bytes()
@@ -83,6 +92,8 @@ class JsonRecords:
 
 class ParquetRecords:
     """One file or a folder of them; the row groups last read are kept."""
+
+    sizes = None
 
     def __init__(self, path: Path, kind: str, held: int) -> None:
         self._files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]

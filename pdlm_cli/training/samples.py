@@ -6,19 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from model.config import PerceptionDLMConfig
 from model.layout import Layout, plan_chat, plan_pass
 from model.passes import bind
-from model.preprocess import PreparedImage, PreparedPass, prepare_image, prepare_pass
+from model.preprocess import PreparedImage, PreparedPass, count_tiles, prepare_image, prepare_pass
 from model.tokens import Tokens
 from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.training.conversations import turn_pairs
 from pdlm_cli.training.job import Data, Source
 from pdlm_cli.training.order import DRAW, Extent, SampleRef, Stream, mix
 from pdlm_cli.training.pictures import record_image, record_regions, region_pixels
-from pdlm_cli.training.records import open_records
+from pdlm_cli.training.records import Records, open_records
 
 MOST_SUBSTITUTES = 100
 
@@ -51,9 +52,8 @@ class Samples(Dataset[Sample]):
         """Raises InputError if a source cannot be read or is of a kind that the model does not learn."""
         self.sources, self.data, self.config, self.tokens, self.seed = tuple(sources), data, config, tokens, seed
         for source in sources:
-            if (source.kind == "regions") != (config.regions is not None):
-                has = "regions" if config.regions is not None else "no regions"
-                raise InputError(f"{source.path}: {source.kind} data does not fit a model that has {has}")
+            if source.kind == "regions" and config.regions is None:
+                raise InputError(f"{source.name}: data of regions does not fit a model that has none")
         self.records = [open_records(source, held_blocks=data.row_groups + 1) for source in sources]
         most = config.regions.max_regions if config.regions is not None else 1
         if config.regions is not None and data.max_regions is not None:
@@ -64,11 +64,28 @@ class Samples(Dataset[Sample]):
             most = data.max_regions
         self.stream = Stream(
             [
-                Extent(records.regions, records.blocks, data.row_groups, most, source.weight, source.count)
+                Extent(
+                    records.regions,
+                    records.blocks,
+                    data.row_groups,
+                    most if source.kind == "regions" else 1,
+                    source.weight,
+                    source.count,
+                    fewest=data.groups == "fewest",
+                    tiles=self._tiles(records),
+                )
                 for records, source in zip(self.records, self.sources, strict=True)
             ],
             seed,
         )
+
+    def size(self, place: int) -> tuple[int, bool, int]:
+        """What a sample costs, as far as it is known before it is read: tiles (0 if not known), whether it has regions,
+        and how many. For putting samples of a size together."""
+        ref = self.stream.at(place)
+        tiles = self.stream.extents[ref.source].tiles
+        regions = self.sources[ref.source].kind == "regions"
+        return int(tiles[ref.record]) if tiles is not None else 0, regions, len(ref.regions)
 
     def __getitem__(self, place: int) -> Sample:
         """The sample at a place of the stream, or another of its epoch if that is bad.
@@ -90,7 +107,7 @@ class Samples(Dataset[Sample]):
         nothing is left of it."""
         source = self.sources[ref.source]
         record = self.records[ref.source][ref.record]
-        picture = record_image(record, Path(source.images or _folder(source)))
+        picture = record_image(record, _folder(source))
         image = prepare_image(picture, self.config)
         if source.kind == "chat":
             pairs = list(turn_pairs(record.get("conversations") or []))
@@ -144,10 +161,22 @@ class Samples(Dataset[Sample]):
         return Sample(prepared, layout, texts, place, tuple(problems))
 
     def _name(self, ref: SampleRef) -> str:
-        return f"{self.sources[ref.source].path}, record {ref.record}"
+        return f"{self.sources[ref.source].name}, record {ref.record}"
+
+    def _tiles(self, records: Records) -> NDArray[np.int64] | None:
+        """(N,) tiles of each picture, the thumbnail counted."""
+        if records.sizes is None:
+            return None
+        sizes, index = np.unique(records.sizes, axis=0, return_inverse=True)
+        tiles = np.array([count_tiles(int(width), int(height), self.config) for width, height in sizes])
+        counts: NDArray[np.int64] = tiles[index.ravel()]
+        return counts
 
 
 def _folder(source: Source) -> Path:
+    """That file names of pictures are relative to."""
+    if source.images is not None or source.path is None:
+        return Path(source.images or "")
     path = Path(source.path)
     return path if path.is_dir() else path.parent
 

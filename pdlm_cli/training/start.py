@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from model import checkpoint
 from model.config import PerceptionDLMConfig, RegionConfig
 from model.pdlm import PerceptionDLM, PerceptionDLMBase, load_model
 from model.sizes import SIZES, Size, byte_tokenizer, size_config
-from model.tokens import IMAGE_TOKENS, REGION_TOKENS, TEXT_TOKENS, Tokens
+from model.tokens import IMAGE_TOKENS, REGION_INSTRUCTION, REGION_TOKENS, SYSTEM, TEXT_TOKENS, Tokens
 from pdlm_cli.data_engine.tokenizer import train_tokenizer
 from pdlm_cli.errors import ConfigError, PdlmError
 from pdlm_cli.training.job import MODULES, ModelStart, Optimizer, RandomModel, RegionSemantics
 
 PROMPT_SPREAD = 0.02  # of new region prompts
+PROMPT_TEXTS = (SYSTEM, "\n" + REGION_INSTRUCTION, "system", "user", "assistant")  # that a tokenizer learns too
 SPECIAL_TOKENS = [*TEXT_TOKENS, *IMAGE_TOKENS, *REGION_TOKENS]
 
 
@@ -126,6 +128,7 @@ def _random_model(wanted: RandomModel, regions: RegionConfig | None, texts: Iter
         size = Size(wanted.tile, wanted.patch, wanted.vision, wanted.text, 0)
     tokenizer = _tokenizer(wanted, texts)
     config = size_config(size, regions)
+    config.max_tiles = wanted.max_tiles
     config.text_config.vocab_size = max(size.vocabulary, len(tokenizer))
     model = PerceptionDLMBase(config) if regions is None else PerceptionDLM(config)
     model.tokens = Tokens.resolve(tokenizer, regions.max_regions if regions is not None else 0)
@@ -137,5 +140,5 @@ def _tokenizer(wanted: RandomModel, texts: Iterable[str]) -> PreTrainedTokenizer
         return PreTrainedTokenizerFast.from_pretrained(checkpoint.resolve(wanted.tokenizer), local_files_only=True)
     if wanted.vocabulary is None:
         return byte_tokenizer(SPECIAL_TOKENS)
-    learnt = train_tokenizer(texts, wanted.vocabulary, SPECIAL_TOKENS)
+    learnt = train_tokenizer(chain(PROMPT_TEXTS, texts), wanted.vocabulary, SPECIAL_TOKENS)
     return PreTrainedTokenizerFast(tokenizer_object=learnt)

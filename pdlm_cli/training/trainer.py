@@ -106,7 +106,7 @@ class PdlmTrainer(Trainer):
         job, rank, processes = self.parts.job, self.args.process_index, self.args.world_size
         return DataLoader(
             self.parts.samples,
-            batch_sampler=MicroBatches(job, self.args.max_steps, rank=rank, processes=processes),
+            batch_sampler=MicroBatches(job, self.parts.samples, self.args.max_steps, rank=rank, processes=processes),
             collate_fn=self.collator,
             num_workers=job.data.workers,
             worker_init_fn=single_thread,

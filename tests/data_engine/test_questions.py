@@ -76,6 +76,8 @@ def right_answer(scene: Scene, text: str) -> str:
         first, second = the_one(scene, match[1]).center[0], the_one(scene, match[2]).center[0]
         assert abs(first - second) >= APART * scene.picture.shape[1]
         return "yes" if first < second else "no"
+    if match := re.fullmatch(r"Describe the (.+)\.", text):
+        return the_one(scene, match[1]).caption
     match = re.fullmatch(r"(?:Is|Are) (the .+) (\w+)\?", text)
     assert match, text
     return "yes" if looks(*owner_and_part(scene, match[1])) == match[2] else "no"

@@ -156,7 +156,7 @@ def test_collating_keeps_each_prompt_on_its_own_patches():
     model = tiny(ISOLATED)
     prepared = replace(one_pass(model, 300, 200, 2), prompts=(3, 3))
     layout = plan_pass(model.tokens, model.config, tiles=len(prepared.image.tiles), captions=[[1], [1]])
-    counts = collate_passes([prepared], [layout], 6).footprints
+    counts = collate_passes([prepared], [layout], model.config).footprints
     assert counts is not None
     assert counts[:, [0, 1, 2, 4, 5]].sum() == 0
     assert torch.equal(counts[:, 3].flatten(), torch.from_numpy(prepared.footprints.sum(axis=0)).flatten().float())

@@ -102,7 +102,7 @@ def test_padding_is_seen_by_nobody_and_every_row_sees_something():
             plan_pass(model.tokens, model.config, tiles=len(p.image.tiles), captions=[[1] * 5] * len(p.order))
             for p in passes
         ]
-        batch = collate_passes(passes, layouts, 6)
+        batch = collate_passes(passes, layouts, model.config)
         mask = structured_mask(batch.kind, batch.region, config.attention)[:, 0]
         assert (batch.kind == Kind.PAD).any()
         padding = (batch.kind == Kind.PAD)[:, None, :].expand_as(mask)

@@ -100,7 +100,7 @@ def test_rule_is_the_configs_and_training_takes_its_own_cell(others, rule):
     prepared = prepare_pass(image, boxes(600, 100, 2), model.config)
     captions = [model.tokens.encode_caption("a", 2)] * 2
     layout = plan_pass(model.tokens, model.config, tiles=7, captions=captions)
-    batch = collate_passes([prepared], [layout], 6)
+    batch = collate_passes([prepared], [layout], model.config)
     noise = add_noise(batch.input_ids, torch.ones(1), batch.labelled, model.tokens.mask)
     noisy = replace(batch, input_ids=noise.tokens)
     with torch.no_grad():

@@ -19,7 +19,7 @@ def training_batch(model, passes) -> Batch:
     for prepared in passes:
         captions = [model.tokens.encode_caption(TEXTS[i % 4], 12) for i in range(len(prepared.order))]
         layouts.append(plan_pass(model.tokens, model.config, tiles=len(prepared.image.tiles), captions=captions))
-    return collate_passes(passes, layouts, model.config.regions.max_regions)
+    return collate_passes(passes, layouts, model.config)
 
 
 def noise_of(model, batch: Batch, seed: int = 0) -> Noise:

@@ -46,7 +46,7 @@ def job_values(file: Path, output: Path, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "output": str(output),
         "model": {
-            "random": {"vision": [32, 64, 3, 2], "text": [48, 96, 2, 2], "tile": 64, "patch": 8, "vocabulary": 320},
+            "random": {"vision": [32, 64, 3, 2], "text": [48, 96, 2, 2], "tile": 64, "patch": 8, "vocabulary": 384},
             "regions": {"max_regions": 4, "roi_size": 2},
         },
         "data": {"sources": [{"path": str(file)}], "caption_length": 6, "workers": 0},

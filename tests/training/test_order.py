@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.sizes import random_model
 from pdlm_cli.training.collate import MicroBatches
 from pdlm_cli.training.order import Extent, Stream, mix, plan_epoch, sample_at, uniform
-from tests.training.support import job
+from pdlm_cli.training.samples import Samples
+from tests.training.support import job, squares
 
 COUNTS = st.lists(st.integers(0, 20), min_size=1, max_size=40).filter(any)
 
@@ -90,13 +92,20 @@ def test_no_region_in_any_record_is_an_error():
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
-def test_processes_share_out_the_samples_of_each_step(tmp_path, processes):
-    settings = job(tmp_path / "x.json", tmp_path, batch=8, micro_batch=2)
-    shares = [list(MicroBatches(settings, 3, rank=rank, processes=processes)) for rank in range(processes)]
+def test_processes_share_out_the_samples_of_each_step_by_size(tmp_path, processes):
+    settings = job(squares(tmp_path, 20), tmp_path, batch=8, micro_batch=2)
+    model = random_model("tiny")
+    samples = Samples(settings.data.sources, settings.data, model.config, model.tokens, seed=0)
+    shares = [list(MicroBatches(settings, samples, 3, rank=rank, processes=processes)) for rank in range(processes)]
     per_step = 4 // processes
     for step in range(3):
         places = [p for share in shares for forward in share[step * per_step : (step + 1) * per_step] for p in forward]
         assert sorted(places) == list(range(8 * step, 8 * step + 8))
+        together = [forward for share in shares for forward in share[step * per_step : (step + 1) * per_step]]
+        sizes = [
+            samples.size(place) for forward in sorted(together, key=lambda f: samples.size(f[0])) for place in forward
+        ]
+        assert sizes == sorted(sizes)
 
 
 def test_hashes_are_even_and_depend_on_every_part():

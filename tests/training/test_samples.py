@@ -213,9 +213,11 @@ def test_chat_gives_a_question_with_its_answer(tmp_path):
 
 
 def test_data_must_fit_the_model(tmp_path):
-    data = {"sources": [{"path": str(chat_file(tmp_path)), "kind": "chat"}]}
-    with pytest.raises(InputError, match="chat data does not fit a model that has regions"):
-        open_samples(job(tmp_path / "unused", tmp_path, data=data))
+    settings = job(squares(tmp_path, 2), tmp_path)
+    base = random_model("tiny").config
+    base.regions = None
+    with pytest.raises(InputError, match="data of regions does not fit a model that has none"):
+        Samples(settings.data.sources, settings.data, base, MODEL.tokens, seed=0)
 
 
 def test_a_sample_gets_the_same_noise_in_whatever_batch(tmp_path):
