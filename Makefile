@@ -6,9 +6,10 @@
 #                        without a GPU has no use for. Both count when .venv is made: `make clean` before a change.
 # PYTEST_ARGS="..."      more arguments for pytest: -k name, -x, -m gpu
 # DIR=FOLDER             folder of recorded numbers for `make parity`
+# SEEDS=N                how often `make ablations` repeats everything
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test parity lint types format clean
+.PHONY: help demo test parity ablations lint types format clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
@@ -19,14 +20,15 @@ PYTHON ?=
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
 DIR ?=
+SEEDS ?= 1
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMP) ## caption the example images and print the table
+demo: $(STAMP) ## caption the example pictures and draw them with their captions
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash jobs/caption/demo.sh --overwrite
 	@echo
-	@echo "The captions are in out/demo/data (Parquet, one row a region), the record of the run in out/demo/_pdlm."
+	@echo "The captions are in out/demo/data (Parquet, one row a region), the pictures with them in out/demo/pictures.png."
 	@! grep -q '"random_weights": true' model/tiny/config.json || \
 		echo "The checkpoint that ships has random weights: it has learnt nothing, and its captions are noise. See model/tiny/README.md."
 
@@ -36,6 +38,9 @@ test: $(STAMP) ## run all tests (those marked gpu only with PYTEST_ARGS="-m gpu"
 parity: $(STAMP) ## compare with recorded numbers: make parity DIR=tests/data/region
 	@test -n "$(DIR)" || { echo "make parity: name the folder of recorded numbers, e.g. DIR=tests/data/region" >&2; exit 2; }
 	$(BIN)/python -m tests.parity "$(DIR)"
+
+ablations: $(STAMP) ## repeat the paper's ablations in miniature: three hours on two cores; stopped, it goes on
+	$(BIN)/python -m pdlm_cli ablations jobs/train/ablations --docs docs --seeds $(SEEDS)
 
 lint: $(STAMP) ## ruff: rules and formatting, nothing is changed
 	$(BIN)/ruff check .

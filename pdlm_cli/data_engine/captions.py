@@ -37,10 +37,11 @@ _MAIN_FIRST = (
 )
 
 
-def describe(attributes: Attributes, rng: np.random.Generator) -> str:
+def describe(attributes: Attributes, rng: np.random.Generator | None) -> str:
     """A caption that states all of the attributes and nothing else, in at most MAX_WORDS words.
 
-    attributes: of a known kind, one to four parts with one or two colors each.
+    attributes: of a known kind, one to four parts with one or two colors each. rng: chooses the shape of the sentence;
+    None for always the same one, parts in the order given.
     """
     assert attributes.kind is not None and attributes.parts
     kind = KINDS[attributes.kind]
@@ -53,8 +54,8 @@ def describe(attributes: Attributes, rng: np.random.Generator) -> str:
         templates = _BARE
     elif not others:
         templates = _MAIN_ONLY
-    for template in shuffled(rng, templates):
-        caption = template.format_map(_Phrases(rng, kind, main, shuffled(rng, others)))
+    for template in templates if rng is None else shuffled(rng, templates):
+        caption = template.format_map(_Phrases(rng, kind, main, others if rng is None else shuffled(rng, others)))
         if len(words(caption)) <= MAX_WORDS:
             return caption
     raise AssertionError(f"no sentence is short enough for {attributes}")
@@ -73,7 +74,7 @@ def indefinite(phrase: str) -> str:
 class _Phrases:
     """What the templates are filled with, made up anew at every look."""
 
-    rng: np.random.Generator
+    rng: np.random.Generator | None
     kind: Kind
     main: Part | None
     others: Sequence[Part]
@@ -110,7 +111,8 @@ class _Phrases:
 
     @property
     def _all(self) -> list[Part]:
-        return shuffled(self.rng, [*([self.main] if self.main else []), *self.others])
+        parts = [*([self.main] if self.main else []), *self.others]
+        return parts if self.rng is None else shuffled(self.rng, parts)
 
     def _list(self, parts: Sequence[Part]) -> str:
         """ "a red roof, white walls, and a blue door"."""
@@ -141,7 +143,7 @@ class _Phrases:
         if not short:
             ground, second = part.colors
             forms.append(f"{shape}{ground} {noun} with {second} {PATTERNS[part.pattern]}")
-        return pick(self.rng, forms)
+        return forms[0] if self.rng is None else pick(self.rng, forms)
 
     def _predicate(self, part: Part, noun: str, plural: bool) -> str:
         """ "tall walls are striped in red and white"."""
@@ -155,7 +157,7 @@ class _Phrases:
 
     def _both_colors(self, part: Part) -> str:
         """Colors of equal rank in any order; a ground comes before its dots."""
-        swapped = part.pattern != "dotted" and chance(self.rng, 0.5)
+        swapped = part.pattern != "dotted" and self.rng is not None and chance(self.rng, 0.5)
         return " and ".join(part.colors[::-1] if swapped else part.colors)
 
 

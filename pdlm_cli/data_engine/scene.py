@@ -58,12 +58,13 @@ def draw_scene(
     split: str = "train",
     objects: tuple[int, int] | None = None,
     aspect: tuple[int, int] | None = None,
+    plain: bool = False,
 ) -> Scene:
     """The scene of that number, the same wherever and whenever it is drawn.
 
     seed, index: 0 or more. split: of SPLITS; no two of them share a random stream. level: index into LEVELS.
     size: pixels along the shorter side. objects: fewest and most, aspect: width to height, instead of what the level
-    draws. Raises ValueError if a value is out of range.
+    draws. plain: captions all of one sentence shape. Raises ValueError if a value is out of range.
     """
     check(seed, index, level, size, split, objects)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([SPLITS.index(split), seed, index])))
@@ -79,7 +80,7 @@ def draw_scene(
     things = []
     for placed, visible, mask in zip(arrangement.placed, arrangement.visible(), arrangement.masks(), strict=True):
         attributes, hidden = _seen(placed, visible)
-        things.append(SceneObject(attributes, hidden, mask, box_of(mask), describe(attributes, rng)))
+        things.append(SceneObject(attributes, hidden, mask, box_of(mask), describe(attributes, None if plain else rng)))
     return Scene(picture, tuple(things), ask(rng, View(things, width, rules.kinds)))
 
 

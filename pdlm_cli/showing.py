@@ -1,0 +1,106 @@
+"""`pdlm show`: captions beside their picture, of a finished run or of one picture at once."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from pdlm_cli.annotated import annotate
+from pdlm_cli.engine import load_engine
+from pdlm_cli.errors import ConfigError, InputError, RegionError
+from pdlm_cli.images import find_image, load_image
+from pdlm_cli.manifest import open_manifest
+from pdlm_cli.masks import decode_on
+from pdlm_cli.regions import ImageEntry, region_key
+
+INSIDE = 127  # mask pictures may be JPEG: what is brighter is inside
+
+
+def pages_of_run(run: Path, pictures: int) -> list[Image.Image]:
+    """A page for each of the first pictures of a run of `pdlm caption`. Raises ConfigError, InputError."""
+    record = run / "_pdlm" / "run.json"
+    if not record.is_file():
+        raise ConfigError(f"{run} holds no run of pdlm caption: there is no {record}")
+    job = json.loads(record.read_text())["job"]
+    said = _captions(run)
+    root = Path(job["images"])
+    pages = []
+    for entry in islice(open_manifest(Path(job["input"])), pictures):
+        known = [said.get(region_key(entry, region)) for region in entry.regions]
+        if any(text is not None for text in known):
+            pages.append(_page(entry, root, [text or "not captioned" for text in known]))
+    if not pages:
+        raise InputError(f"{run}: no region of the first {pictures} pictures has a row")
+    return pages
+
+
+def caption_picture(
+    path: Path, masks: Sequence[Path], model: str | None, device: str, dtype: str, decode: Mapping[str, Any], seed: int
+) -> tuple[list[str], Image.Image]:
+    """Captions of the regions of one picture, and their page.
+
+    masks: mask pictures, or annotation files that hold regions of this picture. Raises InputError, ConfigError.
+    """
+    try:
+        picture = load_image(path)
+        regions = [region for file in masks for region in _regions(file, path, picture.size)]
+    except RegionError as error:
+        raise InputError(str(error)) from error
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+    engine = load_engine(model, device, dtype, decode)
+    captions = [caption.text for caption in engine.model.caption(picture, regions, seed=seed, **decode)]
+    return captions, annotate(np.asarray(picture), regions, list(enumerate(captions)))
+
+
+def _captions(run: Path) -> dict[str, str]:
+    """What is said of each region, by key: its caption, or what went wrong."""
+    said = {}
+    for part in sorted((run / "data").glob("part-*.parquet")):
+        for row in pq.read_table(part, columns=["region_key", "caption", "error_message"]).to_pylist():
+            said[row["region_key"]] = row["caption"] if row["caption"] is not None else row["error_message"]
+    return said
+
+
+def _page(entry: ImageEntry, root: Path, texts: Sequence[str]) -> Image.Image:
+    """Regions whose picture or mask cannot be read are told of in words."""
+    notes: list[tuple[int | None, str]] = []
+    masks: list[NDArray[np.bool_]] = []
+    try:
+        picture = load_image(find_image(root, entry.file_name, allow_outside=True))
+    except RegionError as error:
+        return annotate(np.full((1, 1, 3), 255, dtype=np.uint8), [], [(None, f"{entry.file_name}: {error}")])
+    drawn_on = (entry.width or picture.width, entry.height or picture.height)
+    for region, text in zip(entry.regions, texts, strict=True):
+        try:
+            pixels = decode_on(region.segmentation, picture.size, drawn_on)
+        except RegionError:
+            pixels = None
+        if pixels is None or not pixels.any():
+            notes.append((None, f"region {region.region_id}: {text}"))
+        else:
+            notes.append((len(masks), text))
+            masks.append(pixels)
+    return annotate(np.asarray(picture), masks, notes)
+
+
+def _regions(file: Path, picture: Path, size: tuple[int, int]) -> Iterator[NDArray[np.bool_]]:
+    """(height, width) masks of one file, for a picture of `size` (width, height)."""
+    if file.suffix.lower() != ".json":
+        pixels = np.asarray(load_image(file).convert("L")) > INSIDE
+        if pixels.shape != size[::-1] or not pixels.any():
+            raise InputError(f"{file}: expected a mask of {size[0]} x {size[1]} pixels with a bright region in it")
+        yield pixels
+        return
+    entries = [entry for entry in open_manifest(file) if Path(entry.file_name).name == picture.name]
+    if not entries:
+        raise InputError(f"{file} holds no regions of a picture {picture.name}")
+    for entry in entries:
+        for region in entry.regions:
+            yield decode_on(region.segmentation, size, (entry.width or size[0], entry.height or size[1]))

@@ -1,0 +1,89 @@
+"""`pdlm show`: captions beside their picture."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pdlm_cli.annotated import INKS, PICTURE, annotate
+from pdlm_cli.main import main
+from tests.cli.support import REPOSITORY, Dataset, box_mask
+from tests.cli.test_caption_command import FAST
+
+PHOTO = REPOSITORY / "examples/photo"
+MASKS = [PHOTO / f"demo_mask_{i}.jpg" for i in range(3)]
+
+
+def pdlm(*arguments: Any) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+def test_one_picture_is_captioned_and_drawn(tmp_path: Path) -> None:
+    target = tmp_path / "captions.png"
+    result = pdlm("show", PHOTO / "demo.jpg", *MASKS, "--output", target, *FAST)
+    assert result.exit_code == 0, result.stderr
+    assert [line[:3] for line in result.stdout.splitlines()] == ["1  ", "2  ", "3  "]
+    with Image.open(target) as page:
+        colors = {color for _, color in page.convert("RGB").getcolors(1 << 24)}
+    assert set(INKS[:3]) <= colors
+
+
+def test_masks_may_come_from_an_annotation_file(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path)
+    first, second = dataset.image(), dataset.image()
+    for image in (first, first, second):
+        dataset.region(image)
+    dataset.write()
+    result = pdlm("show", tmp_path / "1.png", dataset.file, "--output", tmp_path / "page.png", *FAST)
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_a_run_is_drawn_with_its_captions_and_errors(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path)
+    dataset.region(dataset.image())
+    dataset.region(1, "nonsense")
+    dataset.region(dataset.image(name="lost.png", write=False))
+    dataset.write()
+    out = tmp_path / "out"
+    assert pdlm("caption", "--input", dataset.file, "--output", out, *FAST).exit_code == 3
+    result = pdlm("show", out)
+    assert result.exit_code == 0, result.stderr
+    with Image.open(out / "pictures.png") as page:
+        assert page.width > PICTURE
+    assert pq.read_table(out / "data").num_rows == 3
+
+
+def test_an_outline_follows_its_mask() -> None:
+    mask = box_mask(300, 200, 40, 60, 100, 80)
+    page = np.asarray(annotate(np.zeros((200, 300, 3), np.uint8), [mask], [(0, "a box")]))
+    own = (page[:, :PICTURE] == INKS[0]).all(axis=2)
+    assert own[139, 40:140].all() and own[80:140, 139].all()
+    assert not own[75:138, 60:138].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([PHOTO / "demo.jpg"], "needs MASKS"),
+        ([PHOTO], "holds no run"),
+        ([PHOTO, MASKS[0]], "leave MASKS out"),
+        ([PHOTO / "demo.jpg", REPOSITORY / "examples/coco/shapes.png"], "expected a mask of"),
+        ([MASKS[0], REPOSITORY / "examples/coco/masks.json"], "no regions of a picture"),
+        ([REPOSITORY / "README.md", MASKS[0]], "cannot be decoded"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(arguments: list[Path], message: str, caplog: pytest.LogCaptureFixture) -> None:
+    result = pdlm("show", *arguments, *FAST)
+    assert result.exit_code in (2, 4)
+    assert message in caplog.text
+
+
+def test_a_target_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], "--output", tmp_path / "no" / "page.png", *FAST)
+    assert result.exit_code == 5
+    assert "cannot write" in caplog.text
