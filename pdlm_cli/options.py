@@ -36,7 +36,7 @@ def model_options(command: Command) -> Command:
 
 
 def decode_options(command: Command) -> Command:
-    """--steps to --cache: the fields of model.decode.DecodeSettings, and --seed."""
+    """--steps to --cache: the fields of model.decode.DecodeSettings."""
     return _apply(
         command,
         click.option(
@@ -104,6 +104,13 @@ def decode_options(command: Command) -> Command:
             callback=_check_cache,
             help="Keys and values between steps: auto, none, exact, frozen or refresh=K.",
         ),
+    )
+
+
+def sampling_seed_option(command: Command) -> Command:
+    """--seed, where it only matters to decoding."""
+    return _apply(
+        command,
         click.option(
             "--seed",
             type=click.IntRange(min=0),
@@ -112,6 +119,49 @@ def decode_options(command: Command) -> Command:
             help="Seed of --temperature sampling.",
         ),
     )
+
+
+def scene_options(*, split: str, objects: str | None) -> Callable[[Command], Command]:
+    """--seed, --split, --level, --size, --objects: which scenes draw_scene draws. Defaults are given here."""
+    from pdlm_cli.data_engine.levels import LEVELS
+    from pdlm_cli.data_engine.limits import LARGEST_SIZE, SMALLEST_SIZE, SPLITS
+
+    by_level = "" if objects else "  [default: as the level has it]"
+    options = (
+        click.option(
+            "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other scenes."
+        ),
+        click.option(
+            "--split",
+            type=click.Choice(SPLITS),
+            default=split,
+            show_default=True,
+            help="Scenes of different splits are different under any seed.",
+        ),
+        click.option(
+            "--level",
+            type=click.IntRange(0, len(LEVELS) - 1),
+            default=len(LEVELS) - 1,
+            show_default=True,
+            help="From plain shapes to full scenes; `pdlm data scenes --help` describes them.",
+        ),
+        click.option(
+            "--size",
+            type=click.IntRange(SMALLEST_SIZE, LARGEST_SIZE),
+            default=128,
+            show_default=True,
+            help="Pixels along the shorter side.",
+        ),
+        click.option(
+            "--objects",
+            metavar="MIN-MAX",
+            default=objects,
+            show_default=objects is not None,
+            callback=_fewest_and_most,
+            help=f"Objects in a picture, 1 to 10.{by_level}",
+        ),
+    )
+    return lambda command: _apply(command, *options)
 
 
 def logging_options(command: Command) -> Command:
@@ -137,6 +187,15 @@ def _check_cache(context: click.Context, parameter: click.Parameter, value: str)
     if not re.fullmatch(r"auto|none|exact|frozen|refresh=[1-9][0-9]*", value):
         raise click.BadParameter(f"{value!r}; expected auto, none, exact, frozen or refresh=K with K of 1 or more")
     return value
+
+
+def _fewest_and_most(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r}; expected a number or two, like 3 or 2-6")
+    return int(match[1]), int(match[2] or match[1])
 
 
 def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:

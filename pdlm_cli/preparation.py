@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from model.passes import region_seed
 from pdlm_cli.engine import Engine
@@ -64,10 +65,8 @@ class ImageWork:
 
 def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_outside: bool, seed: int) -> ImageWork:
     """Load the picture once, decode the masks, and prepare its passes; what cannot be is an error row."""
-    keys = [region_key(entry, region) for region in entry.regions]
-    known = [_identity(entry, region, key) for region, key in zip(entry.regions, keys, strict=True)]
-    work = ImageWork(entry, part, known, [None] * len(known))
-
+    work = begin(entry, part)
+    known = work.known
     started = time.perf_counter()
     try:
         picture = load_image(find_image(root, entry.file_name, allow_outside=allow_outside))
@@ -89,20 +88,41 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_o
             continue
         known[i] |= {"mask_area_px": mask.area, "bbox_xywh": mask.bbox_xywh}
         usable.append((i, mask))
-    if not usable:
-        return work
+    if usable:
+        add_passes(work, picture, usable, engine, seed, started=loaded)
+    return work
 
-    plans = plan_passes([keys[i] for i, _ in usable], [mask for _, mask in usable], engine.max_regions)
+
+def begin(entry: ImageEntry, part: int) -> ImageWork:
+    """An image of which nothing is known yet but what the input says."""
+    known = [_identity(entry, region, region_key(entry, region)) for region in entry.regions]
+    return ImageWork(entry, part, known, [None] * len(known))
+
+
+def add_passes(
+    work: ImageWork,
+    picture: Image.Image,
+    usable: Sequence[tuple[int, Mask]],
+    engine: Engine,
+    seed: int,
+    *,
+    started: float,
+) -> None:
+    """Plan the passes of an image and prepare them.
+
+    usable: regions, as indices, with their masks; at least one. started: time.perf_counter() when there was a picture.
+    """
+    keys = [work.known[i]["region_key"] for i, _ in usable]
+    plans = plan_passes(keys, [mask for _, mask in usable], engine.max_regions)
     image = engine.prepare_image(picture)
-    shared_ms = 1000 * (time.perf_counter() - loaded) / len(plans)
+    shared_ms = 1000 * (time.perf_counter() - started) / len(plans)
     for plan in plans:
         started = time.perf_counter()
         members = tuple(usable[i][0] for i in plan.members)
         pixels = np.stack([usable[i][1].pixels() for i in plan.members])
-        prepared = engine.prepare_pass(image, pixels, [region_seed(seed, keys[i]) for i in members])
+        prepared = engine.prepare_pass(image, pixels, [region_seed(seed, keys[i]) for i in plan.members])
         own_ms = 1000 * (time.perf_counter() - started)
         work.passes.append(PassWork(plan, members, prepared, shared_ms + own_ms))
-    return work
 
 
 def run_ahead(items: Iterable[Item], work: Callable[[Item], Result], workers: int) -> Generator[Result, None, None]:

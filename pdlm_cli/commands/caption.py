@@ -5,7 +5,13 @@ from typing import Any
 
 import click
 
-from pdlm_cli.options import decode_options, default_workers, logging_options, model_options
+from pdlm_cli.options import (
+    decode_options,
+    default_workers,
+    logging_options,
+    model_options,
+    sampling_seed_option,
+)
 from pdlm_cli.signals import StopSignals
 
 
@@ -31,6 +37,7 @@ from pdlm_cli.signals import StopSignals
 )
 @model_options
 @decode_options
+@sampling_seed_option
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),

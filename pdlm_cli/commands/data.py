@@ -1,14 +1,12 @@
 """`pdlm data`."""
 
 import os
-import re
 from pathlib import Path
 
 import click
 
-from pdlm_cli.data_engine.levels import LEVELS
-from pdlm_cli.data_engine.limits import FORMATS, LARGEST_SIZE, SMALLEST_SIZE, SPLITS
-from pdlm_cli.options import logging_options
+from pdlm_cli.data_engine.limits import FORMATS
+from pdlm_cli.options import logging_options, scene_options
 from pdlm_cli.signals import StopSignals
 
 
@@ -23,46 +21,10 @@ def data() -> None:
     """
 
 
-def _fewest_and_most(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r}; expected a number or two, like 3 or 2-6")
-    return int(match[1]), int(match[2] or match[1])
-
-
 @data.command(short_help="Draw pictures with masks, captions and questions.")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Pictures to draw.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other scenes.")
-@click.option(
-    "--split",
-    type=click.Choice(SPLITS),
-    default="train",
-    show_default=True,
-    help="Scenes of different splits are different under any seed.",
-)
-@click.option(
-    "--level",
-    type=click.IntRange(0, len(LEVELS) - 1),
-    default=len(LEVELS) - 1,
-    show_default=True,
-    help="From plain shapes to full scenes, see above.",
-)
-@click.option(
-    "--size",
-    type=click.IntRange(SMALLEST_SIZE, LARGEST_SIZE),
-    default=128,
-    show_default=True,
-    help="Pixels along the shorter side.",
-)
-@click.option(
-    "--objects",
-    metavar="MIN-MAX",
-    callback=_fewest_and_most,
-    help="Objects in a picture, 1 to 10.  [default: as the level has it]",
-)
+@scene_options(split="train", objects=None)
 @click.option(
     "--format",
     "formats",

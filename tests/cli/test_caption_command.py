@@ -169,8 +169,9 @@ def examples(*path: str) -> list[str]:
     return [line.strip() for line in text.replace("\\\n", "").splitlines() if line.strip().startswith("pdlm")]
 
 
-# Those of llada need a download; those of train are looked at in tests/training.
-RUNNABLE = [line for path in ALL if path not in (("convert", "llada"), ("train",)) for line in examples(*path)]
+# Those of llada need a download; those of train are looked at in tests/training, of eval score in tests/evaluation.
+ELSEWHERE = (("convert", "llada"), ("train",), ("eval", "score"))
+RUNNABLE = [line for path in ALL if path not in ELSEWHERE for line in examples(*path)]
 
 
 @pytest.mark.parametrize("line", dict.fromkeys(RUNNABLE))

@@ -1,0 +1,146 @@
+"""`pdlm eval`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pdlm_cli.options import decode_options, default_workers, logging_options, model_options, scene_options
+from pdlm_cli.signals import StopSignals
+
+
+@click.group(short_help="Measure how good captions are.")
+def eval() -> None:
+    """Measure how good captions are.
+
+    \b
+    Examples:
+      pdlm eval scenes --help
+      pdlm eval score --help
+    """
+
+
+@eval.command(short_help="Caption freshly drawn scenes and judge the captions.")
+@model_options
+@click.option("--pictures", type=click.IntRange(min=1), default=300, show_default=True, help="Scenes to draw.")
+@scene_options(split="test", objects="2-6")
+@decode_options
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Passes in one model call; a pass holds the regions of one picture, as many as the checkpoint takes.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=default_workers,
+    help="Threads that draw and prepare pictures.  [default: one less than the cores, at most 8]",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("out/eval"),
+    show_default=True,
+    help="Folder of the results.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the evaluation that --output holds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
+@logging_options
+@click.pass_context
+def scenes(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    device: str,
+    dtype: str,
+    pictures: int,
+    seed: int,
+    split: str,
+    level: int,
+    size: int,
+    objects: tuple[int, int],
+    batch_size: int,
+    workers: int,
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
+    log_format: str,
+    **decode: Any,
+) -> None:
+    """Caption freshly drawn scenes and judge the captions by rules, under the protocol of ParaDLC-Bench.
+
+    No language model and no network is needed. --seed chooses the scenes, and seeds --temperature sampling; the
+    same settings give the same scores. Scenes of the splits test and val are never trained on.
+
+    \b
+    In --output:
+      report.md        scores by size, number of regions and attribute, and the worst twenty pictures
+      worst.png        these pictures, with expected and found captions
+      scores.json      the same scores for programs
+      regions.parquet  a row a region
+      judged.json      captions and answers of the judge, qa.json the questions: for `pdlm eval score`
+
+    \b
+    Examples:
+      pdlm eval scenes --seed 7 --pictures 4 --steps 4
+      pdlm eval scenes --pictures 3 --objects 2-3 --level 4 --output out/look --json
+    """
+    # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
+    with StopSignals() as stop:
+        from pdlm_cli.evaluation.scene_job import SceneEvalJob, run
+        from pdlm_cli.evaluation.scenes import SceneSet
+        from pdlm_cli.stdout import print_line
+
+        job = SceneEvalJob(
+            scenes=SceneSet(pictures=pictures, seed=seed, split=split, level=level, size=size, objects=objects),
+            model=model,
+            device=device,
+            dtype=dtype,
+            decode=decode,
+            batch_size=batch_size,
+            workers=workers,
+            output=output,
+            overwrite=overwrite,
+        )
+        result = run(job, log_format, stop)
+    if as_json:
+        print_line(result.to_json())
+    ctx.exit(result.exit_code)
+
+
+@eval.command(short_help="Compute the scores of captions that were judged before.")
+@click.argument("judged", type=click.Path(path_type=Path, dir_okay=False), metavar="JUDGED.json")
+@click.option(
+    "--questions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The qa.json that was asked from.  [default: the one beside JUDGED.json]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
+@logging_options
+@click.pass_context
+def score(ctx: click.Context, /, judged: Path, questions: Path | None, as_json: bool, log_format: str) -> None:
+    """Compute the scores of captions that were judged before: DLC-Bench, ParaDLC-Bench, or drawn scenes.
+
+    JUDGED.json has an entry a mask, with its caption and responses: the judge's answers about recognition first,
+    then to the questions of qa.json in their order. Masks of qa.json without a caption count as 0.
+
+    \b
+    Exit codes:
+      0  all masks are scored
+      3  masks have no caption, or a first answer that is neither yes nor no; they count as 0
+      4  a file cannot be read or is not of this form
+
+    \b
+    Examples:
+      pdlm eval score out/eval/judged.json
+      pdlm eval score judged.json --questions qa.json --json
+    """
+    from pdlm_cli.evaluation.judged import run
+    from pdlm_cli.stdout import print_line
+
+    result = run(judged, questions if questions is not None else judged.parent / "qa.json", log_format)
+    if as_json:
+        print_line(result.to_json())
+    ctx.exit(result.exit_code)
