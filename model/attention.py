@@ -10,6 +10,8 @@ Two regions, one RoI token and two caption tokens each (columns are keys):
     RoI 1      1 1 1 1 1 1           1 1 0 1 0 0 0 0
     caption 0  1 1 1 0 1 0           1 1 1 0 1 1 0 0
     caption 1  1 1 0 1 0 1           1 1 0 1 0 0 1 1
+
+Under "full" every row is 1 1 1 1 1 1: what the other two are compared with.
 """
 
 from torch import Tensor
@@ -22,10 +24,12 @@ def structured_mask(
 ) -> Tensor:
     """(B, 1, Q, K) bool, True where a row of `rows` may attend to a token of `columns`.
 
-    kind, region: (B, L) as in `Layout`. attention: "released" or "isolated" (see `RegionConfig`).
+    kind, region: (B, L) as in `Layout`. attention: "released", "isolated" or "full" (see `RegionConfig`).
     """
     q_kind, q_region = kind[:, rows, None], region[:, rows, None]
     k_kind, k_region = kind[:, None, columns], region[:, None, columns]
+    if attention == "full":
+        return (k_kind != Kind.PAD).expand(-1, q_kind.shape[1], -1).unsqueeze(1)
     context = k_kind == Kind.CONTEXT
     own = (q_region == k_region) & (k_region >= 0)
     if attention == "released":

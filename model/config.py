@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 from transformers import LlamaConfig, PreTrainedConfig, SiglipVisionConfig
 
-# The two semantics, field by field. "released" reproduces the published weights, quirks included; the other value
-# is what this project trains with.
+# The two semantics, field by field. "released" reproduces the published weights, quirks included; the second value
+# is what this project trains with; a third one leaves a part of the model out, to see what that part is good for.
 CHOICES = {
-    "attention": ("released", "isolated"),
+    "attention": ("released", "isolated", "full"),
     "positions": ("released", "isolated"),
-    "roi_features": ("released", "aligned"),
-    "footprint": ("released", "coverage"),
-    "binding": ("released", "isolated"),
+    "roi_features": ("released", "aligned", "none"),
+    "footprint": ("released", "coverage", "none"),
+    "binding": ("released", "isolated", "shared"),
     "budget": ("released", "isolated"),
 }
 
@@ -28,14 +28,19 @@ class RegionConfig:
     max_regions: rows of the region-prompt embedding, hence regions a pass.
     roi_size: RoI features are roi_size x roi_size tokens a region.
     attention: who sees captions. released: context and RoI rows attend to everything; isolated: context sees
-        context, RoI i sees context and itself, caption i sees context, RoI i and itself.
+        context, RoI i sees context and itself, caption i sees context, RoI i and itself; full: everything sees
+        everything, captions each other too. Running positions are then all that tells one caption's slots from
+        another's.
     positions: released: one running sequence; isolated: the whole prompt first, then every region's RoI and caption
         from the same position on.
-    roi_features: released: box scaled twice, first tile dropped; aligned: the box's own features.
+    roi_features: released: box scaled twice, first tile dropped; aligned: the box's own features; none: no RoI tokens
+        at all, so that a caption finds its region by marker and prompt alone.
     footprint: patches that receive a region prompt. released: top-left pixel of each patch of the bicubically
-        resized mask; coverage: share of the patch that the mask covers, at least one patch a region.
+        resized mask; coverage: share of the patch that the mask covers, at least one patch a region; none: no patch
+        does, so that a caption finds its region by its RoI tokens alone.
     binding: which caption marker goes with which region prompt in training. released: markers by area, prompts at
-        random; isolated: marker and prompt always share their number.
+        random; isolated: marker and prompt always share their number; shared: all regions have the first prompt, in
+        captioning too, and markers of their own.
     budget: how steps are spent. released: the schedule counts all caption slots of a pass together and any token may
         be written; isolated: it counts each caption's, and special tokens are banned but for those that end it.
     """
@@ -57,6 +62,11 @@ class RegionConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"regions.{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}")
+        if self.attention == "full" and self.positions == "isolated":
+            raise ValueError(
+                "regions.attention full needs regions.positions released: where all captions start at one position and "
+                "see the same, nothing tells them apart"
+            )
 
     @classmethod
     def released(cls, max_regions: int, roi_size: int) -> "RegionConfig":
@@ -168,9 +178,9 @@ class PerceptionDLMConfig(PreTrainedConfig):
 
     @property
     def roi_tokens(self) -> int:
-        """RoI tokens of one region."""
+        """RoI tokens of one region; 0 without RoI features."""
         assert self.regions is not None
-        return self.regions.roi_size**2
+        return self.regions.roi_size**2 if self.regions.roi_features != "none" else 0
 
     def to_dict(self) -> dict[str, Any]:
         output: dict[str, Any] = super().to_dict()

@@ -69,8 +69,8 @@ class DecodeSettings:
             raise ValueError("this checkpoint is image-level: it has no region prompts; use a region checkpoint")
         if self.cache == "exact" and config.regions.attention != "isolated":
             raise ValueError(
-                "cache exact needs isolated attention, and this checkpoint has released attention, where prompt and "
-                "image see the captions; use cache frozen or refresh=K for an approximation, or none"
+                f"cache exact needs isolated attention, and this checkpoint has {config.regions.attention} attention, "
+                "where prompt and image see the captions; use cache frozen or refresh=K for an approximation, or none"
             )
 
 

@@ -1,6 +1,6 @@
 """Which patches of which tiles receive a region's prompt.
 
-Both rules look at the mask only where patches are: nothing the size of the tiled picture is ever made.
+The rules look at the mask only where patches are: nothing the size of the tiled picture is ever made.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,19 @@ from model.resize import OUTSIDE, mask_pictures_at
 
 Masks = NDArray[np.bool_]  # (R, H, W), in pixels of the picture
 Footprint = NDArray[np.bool_]  # (R, T, g, g): g x g patches of T tiles, thumbnail last if there is more than one
+
+
+def of_rule(
+    rule: str, masks: Masks, prompts: NDArray[np.int64], grid: tuple[int, int], tile: int, patch: int
+) -> Footprint:
+    """The footprint by its rule's name in `RegionConfig`; "none" marks no patch."""
+    if rule == "released":
+        return released(masks, prompts, grid, tile, patch)
+    if rule == "coverage":
+        return coverage(masks, grid, tile, patch)
+    columns, rows = grid
+    tiles = columns * rows + (columns * rows > 1)
+    return np.zeros((len(masks), tiles, tile // patch, tile // patch), dtype=bool)
 
 
 def released(masks: Masks, prompts: NDArray[np.int64], grid: tuple[int, int], tile: int, patch: int) -> Footprint:

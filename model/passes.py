@@ -32,13 +32,15 @@ def split_passes(areas: Sequence[int], digests: Sequence[str], max_regions: int)
 
 
 def bind(numbers: Sequence[int], binding: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Region prompt and caption marker of each slot of a training pass, from distinct numbers drawn for the slots.
+    """Region prompt and caption marker of each slot of a pass, from distinct numbers: drawn at random for the slots in
+    training, 0, 1, ... in captioning.
 
     binding: "isolated" gives a slot's prompt and marker the same number; "released" numbers the markers 0, 1, ... by
-    slot, whatever the prompts are.
+    slot, whatever the prompts are; "shared" gives all slots prompt 0.
     """
     assert len(set(numbers)) == len(numbers)
-    return tuple(numbers), tuple(numbers) if binding == "isolated" else tuple(range(len(numbers)))
+    prompts = (0,) * len(numbers) if binding == "shared" else tuple(numbers)
+    return prompts, tuple(range(len(numbers))) if binding == "released" else tuple(numbers)
 
 
 def region_seed(seed: int, key: str) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from model import footprint
 from model.config import PerceptionDLMConfig
+from model.passes import bind
 from model.resize import resize
 
 
@@ -96,8 +97,8 @@ def prepare_pass(
 ) -> PreparedPass:
     """Regions of one pass, sorted by area, largest first (as given among equals).
 
-    masks: (R, H, W), in pixels of the picture, none empty. prompts, markers: of each slot (0, 1, ... if None).
-    seeds: of each mask. Raises ValueError on masks of another size, too many masks and empty ones.
+    masks: (R, H, W), in pixels of the picture, none empty. prompts, markers: of each slot (as captioning binds them if
+    None). seeds: of each mask. Raises ValueError on masks of another size, too many masks and empty ones.
     """
     regions = config.regions
     if regions is None:
@@ -109,19 +110,17 @@ def prepare_pass(
     order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
     masks = masks[order]
     slots = tuple(range(count))
-    prompts = slots if prompts is None else tuple(prompts)
-    side, patch = config.tile_size, config.patch_size
+    usual_prompts, usual_markers = bind(slots, regions.binding)
+    prompts = usual_prompts if prompts is None else tuple(prompts)
     return PreparedPass(
         image=image,
         order=tuple(order.tolist()),
-        footprints=(
-            footprint.released(masks, np.array(prompts), image.grid, side, patch)
-            if regions.footprint == "released"
-            else footprint.coverage(masks, image.grid, side, patch)
+        footprints=footprint.of_rule(
+            regions.footprint, masks, np.array(prompts), image.grid, config.tile_size, config.patch_size
         ),
         boxes=normalised_boxes(masks, inclusive=regions.roi_features == "released"),
         prompts=prompts,
-        markers=slots if markers is None else tuple(markers),
+        markers=usual_markers if markers is None else tuple(markers),
         seeds=tuple(seeds[i] for i in order) if seeds is not None else slots,
     )
 

@@ -38,6 +38,7 @@ def test_no_room_is_an_error():
 def test_isolated_binding_shares_the_number_and_released_binding_numbers_markers_by_slot():
     assert bind([4, 0, 2], "isolated") == ((4, 0, 2), (4, 0, 2))
     assert bind([4, 0, 2], "released") == ((4, 0, 2), (0, 1, 2))
+    assert bind([4, 0, 2], "shared") == ((0, 0, 0), (4, 0, 2))
 
 
 def test_seeds_depend_on_region_and_seed():
