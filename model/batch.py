@@ -22,9 +22,9 @@ from model.preprocess import PreparedImage, PreparedPass
 class Batch:
     """B layouts with their pictures, as tensors.
 
-    tiles: (sum of T, 3, S, S) uint8. tile_counts, grids: per picture. footprints: (sum of T, max_regions, g * g), how
-    many regions of the picture put each region prompt on each patch; None without regions. boxes: per picture (R, 4)
-    xyxy over width and height.
+    tiles: (sum of T, 3, S, S) uint8, of pictures in the order in which layouts show them. tile_counts, grids: per
+    picture. footprints: (sum of T, max_regions, g * g), how many regions of the picture put each region prompt on each
+    patch; None without regions. boxes: per picture (R, 4) xyxy over width and height.
     input_ids, position_ids, kind, region, labelled: (B, L) as in `Layout`; image: (B, L) where image features go.
     slots: (B, R, G) caption slots as places in the sequence, -1 where there is none. prefix: length of all prefixes.
     """
@@ -62,7 +62,10 @@ class Batch:
 def collate_passes(
     passes: Sequence[PreparedPass | PreparedImage], layouts: Sequence[Layout], config: PerceptionDLMConfig
 ) -> Batch:
-    """Passes of a region model, and pictures that are only asked about among them, with their layouts."""
+    """Passes of a region model, and pictures that are only asked about among them, with their layouts.
+
+    A layout that shows several pictures has as many of `passes`, one after the other.
+    """
     assert config.regions is not None
     images = [prepared.image if isinstance(prepared, PreparedPass) else prepared for prepared in passes]
     footprints = torch.cat(
@@ -73,7 +76,7 @@ def collate_passes(
 
 
 def collate_images(images: Sequence[PreparedImage], layouts: Sequence[Layout]) -> Batch:
-    """Pictures with their layouts, without regions."""
+    """Pictures with their layouts, of which each may show several, without regions."""
     return _collate(images, layouts, None, ())
 
 

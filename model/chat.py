@@ -1,5 +1,6 @@
 """From a question about a whole picture to its answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from model.batch import collate_images
 from model.decode import Caption, cut_caption
 from model.denoiser import slot_logits
 from model.diffusion import Denoised, Sampling, denoise_blocks
-from model.layout import plan_chat
+from model.layout import Layout, plan_chat
 from model.preprocess import PreparedImage
 
 if TYPE_CHECKING:  # the model calls this module
@@ -43,17 +44,29 @@ class ChatSettings:
 
 def answer_question(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Caption:
     """The answer to a question about a whole picture, by an image-level model or a region model alike."""
-    result = denoise_answer(model, image, question, settings)
+    return answer_layout(model, [image], _plan(model, image, question, settings), settings)
+
+
+def answer_layout(
+    model: "PerceptionDLMBase", images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
+) -> Caption:
+    """The answer at the end of a conversation about pictures, whatever stands in its slots; these are the length."""
+    result = denoise_layout(model, images, layout, settings)
     confidence = result.confidence.exp()[0].tolist()
     return cut_caption(model.tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
 
 
-@torch.inference_mode()
 def denoise_answer(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Denoised:
     """All slots (1, length) of the answer."""
-    blank = [model.tokens.mask] * settings.length
-    layout = plan_chat(model.tokens, model.config, tiles=len(image.tiles), question=question, answer=blank)
-    batch = collate_images([image], [layout]).to(model.device)
+    return denoise_layout(model, [image], _plan(model, image, question, settings), settings)
+
+
+@torch.inference_mode()
+def denoise_layout(
+    model: "PerceptionDLMBase", images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
+) -> Denoised:
+    """All slots (1, N) of the answer at the end of a conversation."""
+    batch = collate_images(images, [layout]).to(model.device)
     embeds = model.embed(batch)
 
     answer = slot_logits(model, batch, embeds, "none", settings.cfg_scale)
@@ -62,6 +75,11 @@ def denoise_answer(model: "PerceptionDLMBase", image: PreparedImage, question: s
         return answer(canvas[:, None])[:, 0]
 
     sampling = settings.sampling(model.tokens.banned_in_chat)
-    canvas = torch.full((1, settings.length), model.tokens.mask, device=model.device)
+    canvas = torch.full(layout.slots.shape, model.tokens.mask, device=model.device)
     generators = [torch.Generator().manual_seed(settings.seed)]
     return denoise_blocks(logits_fn, canvas, model.tokens.mask, settings.steps, settings.block, sampling, generators)
+
+
+def _plan(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Layout:
+    blank = [model.tokens.mask] * settings.length
+    return plan_chat(model.tokens, model.config, tiles=len(image.tiles), question=question, answer=blank)

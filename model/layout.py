@@ -9,6 +9,8 @@ The one truth that attention, RoI replay, decoding and the loss read. A plan is 
     isolated  prefix:  system, <img> image </img>, instruction, RoI 0, RoI 1, ...
               answer:  <|Mask_Cap_0|> caption 0 <|Mask_Cap_1|> caption 1 ...
               every RoI starts at the position after the instruction, every caption at the position after its RoI
+
+Without RoI features there are no RoI tokens, and no newlines between them.
 """
 
 from collections.abc import Sequence
@@ -138,7 +140,7 @@ def _running(
     plan.add(head, Kind.CONTEXT)
     for i in range(len(captions)):
         rois.append(plan.add([tokens.rois[i]] * roi_tokens, Kind.ROI, i))
-        if i < last:
+        if i < last and roi_tokens:
             plan.add(newline, Kind.GAP)
     plan.add(ask, Kind.CONTEXT)
     prefix = len(plan.ids)
@@ -174,8 +176,22 @@ def plan_chat(
     tokens: Tokens, config: PerceptionDLMConfig, *, tiles: int, question: str, answer: Sequence[int]
 ) -> Layout:
     """The plan of an image-level question and its answer: all of it is context to all of it."""
+    return plan_conversation(tokens, config, [((tiles, "\n" + question), answer)])
+
+
+def plan_conversation(
+    tokens: Tokens, config: PerceptionDLMConfig, turns: Sequence[tuple[Sequence[str | int], Sequence[int]]]
+) -> Layout:
+    """The plan of questions and answers, of which the last answer is to be written, or learnt.
+
+    turns: of each question its texts, and the tiles of each picture that stands among them; and the ids of its answer.
+    """
     plan = _Plan()
-    plan.add(tokens.question(tiles * config.tokens_per_tile, question), Kind.CONTEXT)
-    prefix = len(plan.ids)
-    span = plan.add(answer, Kind.CONTEXT, labelled=True)
+    for number, (parts, answer) in enumerate(turns, 1):
+        sized = [part if isinstance(part, str) else part * config.tokens_per_tile for part in parts]
+        plan.add(tokens.ask(sized), Kind.CONTEXT)
+        prefix = len(plan.ids)
+        span = plan.add(answer, Kind.CONTEXT, labelled=number == len(turns))
+        if number < len(turns):
+            plan.add([tokens.end_of_turn], Kind.CONTEXT)
     return plan.layout(tokens.image, [], [span], prefix)

@@ -194,7 +194,7 @@ class PerceptionDLM(PerceptionDLMBase):
 
     def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
         """(B, L, D), RoI features in their places too."""
-        if not any(len(own) for own in batch.boxes):  # image-level questions
+        if not self.config.roi_tokens or not any(len(own) for own in batch.boxes):  # or image-level questions
             return super().embed(batch, cell)
         assert self.config.regions is not None
         tiles = self.encode(batch)

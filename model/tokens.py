@@ -112,8 +112,13 @@ class Tokens:
 
     def question(self, image_tokens: int, text: str) -> list[int]:
         """The image-level prompt: no system turn."""
-        ask = [*self.image_span(image_tokens), *self.encode("\n" + text), self.end_of_turn]
-        return [*self.turn("user"), *self.encode("\n"), *ask, *self.turn("assistant"), *self.encode("\n")]
+        return self.ask([image_tokens, "\n" + text])
+
+    def ask(self, parts: Sequence[str | int]) -> list[int]:
+        """A user's turn and the opening of the answer. parts: texts, and the number of image tokens of each picture."""
+        spans = [self.encode(part) if isinstance(part, str) else self.image_span(part) for part in parts]
+        asked = [*self.turn("user"), *self.encode("\n"), *(i for span in spans for i in span), self.end_of_turn]
+        return [*asked, *self.turn("assistant"), *self.encode("\n")]
 
     @property
     def banned_in_chat(self) -> torch.Tensor:

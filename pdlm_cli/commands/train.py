@@ -41,7 +41,8 @@ def train(
       pdlm train jobs/train/tiny.yaml --resume
     """
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
-    with StopSignals() as stop:
+    # torchrun passes them on, and often each process gets its own as well: from a terminal, or from Slurm.
+    with StopSignals(echo_s=10) as stop:
         from pdlm_cli.training.job import load_job
 
         if max_steps is not None:

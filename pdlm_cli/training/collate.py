@@ -47,9 +47,9 @@ class Collator:
     def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
         layouts = [sample.layout for sample in samples]
         if self.config.regions is None:
-            batch = collate_images([sample.image for sample in samples], layouts)
+            batch = collate_images([image for sample in samples for image in sample.images], layouts)
         else:
-            batch = collate_passes([sample.prepared for sample in samples], layouts, self.config)
+            batch = collate_passes([part for sample in samples for part in sample.parts], layouts, self.config)
         places = tuple(sample.place for sample in samples)
         noise = draw_noise(
             batch,

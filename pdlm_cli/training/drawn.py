@@ -9,7 +9,7 @@ from PIL import Image
 from pdlm_cli.data_engine.levels import LEVELS
 from pdlm_cli.data_engine.questions import View, descriptions
 from pdlm_cli.data_engine.scene import Scene, draw_scene, picture_size
-from pdlm_cli.training.job import Scenes
+from pdlm_cli.training.job_data import Scenes
 from pdlm_cli.training.order import OBJECTS, QUESTION, SHAPE, mix
 
 TEXT_PICTURES = 2000  # whose texts stand for all: scenes have a closed vocabulary
@@ -64,4 +64,5 @@ class DrawnRecords:
             split=wanted.split,
             objects=(objects, objects),
             aspect=LEVELS[wanted.level].aspects[int(self._aspects[index])],
+            plain=wanted.captions == "plain",
         )

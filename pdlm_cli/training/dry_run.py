@@ -1,7 +1,5 @@
 """`pdlm train --dry-run`: all that can be known before the first step."""
 
-import os
-
 import torch
 import yaml
 
@@ -9,7 +7,7 @@ from model.preprocess import PreparedPass
 from pdlm_cli.training.collate import Collator, MicroBatches
 from pdlm_cli.training.flops import memory_bytes
 from pdlm_cli.training.job import TrainJob
-from pdlm_cli.training.run import Prepared, prepare
+from pdlm_cli.training.run import Prepared, prepare, process_count
 from pdlm_cli.training.samples import Sample
 from pdlm_cli.training.show import mask_letters
 from pdlm_cli.training.start import parameter_counts
@@ -19,7 +17,7 @@ GIB = 2**30
 
 def describe(job: TrainJob) -> str:
     """The resolved job, parameters, steps, memory and the first batch, as text. Raises PdlmError."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = process_count()
     ready = prepare(job)
     places = next(iter(MicroBatches(job, ready.samples, ready.steps, rank=0, processes=processes)))
     samples = [ready.samples[place] for place in places]
@@ -58,11 +56,9 @@ def _memory(job: TrainJob, ready: Prepared, samples: list[Sample]) -> str:
 
 def _sample(ready: Prepared, sample: Sample) -> str:
     tokens, layout = ready.model.tokens, sample.layout
-    columns, rows = sample.image.grid
-    width, height = sample.image.size
     lines = [
-        f"picture {width} x {height}, {columns} x {rows} tiles; {len(layout.input_ids)} tokens, "
-        f"{int(layout.labelled.sum())} of them learnt",
+        *("picture {} x {}, {} x {} tiles".format(*image.size, *image.grid) for image in sample.images),
+        f"{len(layout.input_ids)} tokens, {int(layout.labelled.sum())} of them learnt",
         f"prompt: {_folded(tokens.tokenizer.decode(layout.input_ids[: layout.prefix].tolist()))}",
     ]
     if isinstance(sample.prepared, PreparedPass):

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.chat import ChatSettings, answer_question
+from model.chat import ChatSettings, answer_layout
 from model.config import PerceptionDLMConfig
 from model.decode import DecodeSettings, caption_passes
 from model.pdlm import PerceptionDLM, PerceptionDLMBase
-from model.preprocess import PreparedImage, PreparedPass
+from model.preprocess import PreparedPass
 from model.tokens import Tokens
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.job import Noising, TrainJob
@@ -31,14 +31,19 @@ class HeldOut:
         self._collate = Collator.of(self.job, config, tokens)
 
     @torch.no_grad()
-    def loss(self, model: nn.Module, device: torch.device) -> float:
-        """Mean over the samples, their times spread evenly."""
+    def losses(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """eval_loss: the mean over the samples, their times spread evenly; and that of each kind if there are two."""
         model.eval()
-        losses = []
+        found: dict[str, list[float]] = {"eval_loss": [], "eval_loss_regions": [], "eval_loss_chat": []}
         for place in range(self.job.report.samples):
-            inputs = self._collate([self.samples[place]]).to(device)
-            losses.append(float(model(inputs.batch, inputs.noise)))
-        return sum(losses) / len(losses)
+            sample = self.samples[place]
+            inputs = self._collate([sample]).to(device)
+            kind = "regions" if isinstance(sample.prepared, PreparedPass) else "chat"
+            loss = float(model(inputs.batch, inputs.noise))
+            found["eval_loss"].append(loss)
+            found[f"eval_loss_{kind}"].append(loss)
+        kinds = [name for name, values in found.items() if values]
+        return {name: sum(found[name]) / len(found[name]) for name in (kinds if len(kinds) == 3 else kinds[:1])}
 
     def write_captions(self, model: PerceptionDLMBase, folder: Path, step: int) -> dict[str, float]:
         """Caption the samples and write each picture with its regions into `folder`/step-N.
@@ -69,9 +74,8 @@ class HeldOut:
             settings = DecodeSettings(steps=steps, length=data.caption_length)
             captions = caption_passes(model, [sample.prepared], settings)[0].captions
             return wanted, [captions[mask].text for mask in sample.prepared.order]
-        assert isinstance(sample.prepared, PreparedImage)
         settings_of_chat = ChatSettings(length=data.answer_length, block=data.answer_length, steps=steps)
-        answer = answer_question(model, sample.prepared, sample.texts[0], settings_of_chat)
+        answer = answer_layout(model, sample.images, sample.layout, settings_of_chat)
         return [_fitting(tokens, sample.texts[1], data.answer_length)], [answer.text]
 
 

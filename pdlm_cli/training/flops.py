@@ -1,33 +1,43 @@
 """Estimates of work and memory, for model FLOP utilisation and for choosing a batch before the device is there."""
 
+from torch import nn
+
 from model.pdlm import PerceptionDLMBase
 from pdlm_cli.training.collate import TrainingBatch
-from pdlm_cli.training.start import parameter_counts
+from pdlm_cli.training.start import module_of, parameter_counts
 
 # Values kept for the backward pass per token and block, in widths: inputs of norms and projections, attention, MLP.
 KEPT_WIDTHS = 34
 
 
 def batch_flops(model: PerceptionDLMBase, inputs: TrainingBatch) -> float:
-    """Operations of forward and backward: two a parameter and token forward, two for the gradient of the inputs, two
-    for that of the parameters where they learn (Kaplan et al. 2020, section 2.1, without the attention scores)."""
+    """Operations of forward and backward, of matrices with parameters (Kaplan et al. 2020, section 2.1).
+
+    Two a parameter and token forward, two more for the gradient of its inputs if something learns up to there, two for
+    its own gradient if it learns. Attention scores, padding and what is computed once more for want of memory are not
+    counted: utilisation is what useful work the device does, a little less than the truth.
+    """
     batch = inputs.batch
     patches = len(batch.tiles) * model.config.patch_grid**2
+    labels = int((inputs.noise.weights(batch.labelled) > 0).sum())  # logits are only computed where the loss counts
     tokens = {
+        "regions": 0,
         "vision": patches,
         "connector": patches // model.config.unshuffle**2,
         "decoder": inputs.tokens,
-        "regions": 0,
     }
-    vocabulary = model.config.text_config.vocab_size * model.config.text_config.hidden_size
-    total = 0.0
-    for module, counts in parameter_counts(model).items():
-        frozen, trainable = counts["frozen"], counts["trainable"]
-        if module == "decoder":
-            # Embeddings are looked up; logits are only computed where the loss counts.
-            head = 6 * vocabulary * int(inputs.noise.hit.sum())
-            total += head - (6 if trainable else 4) * 2 * vocabulary * tokens[module]
-        total += (6 * trainable + 4 * frozen) * tokens[module]
+    parameters: dict[str, list[tuple[str, nn.Parameter]]] = {module: [] for module in tokens}
+    for name, parameter in model.named_parameters():
+        parameters[module_of(name)].append((name, parameter))
+    total, learns = 0.0, False
+    for module, own in parameters.items():  # in the order that data takes
+        learns = learns or any(parameter.requires_grad for _, parameter in own)
+        for name, parameter in own:
+            if "embed_tokens" in name or "position_embedding" in name:
+                continue  # looked up, not multiplied
+            rows = labels if "lm_head" in name else tokens[module]
+            back = learns and "patch_embedding" not in name  # before which there are only pixels
+            total += (2 + 2 * back + 2 * parameter.requires_grad) * parameter.numel() * rows
     return total
 
 

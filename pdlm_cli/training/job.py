@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import yaml
 
-from pdlm_cli.data_engine.scene import check
 from pdlm_cli.errors import ConfigError
+from pdlm_cli.training.job_data import Data
 from pdlm_cli.training.typed_fields import at_least, between, read_settings, set_field
 
 # The parts of the model that can be frozen or get a learning rate of their own, and how their parameters' names begin.
@@ -79,91 +79,6 @@ class ModelStart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenes:
-    """Pictures that are drawn when they are needed: see data_engine.scene.draw_scene.
-
-    pictures: how many an epoch has. level: from plain shapes, 0, to full scenes. size: pixels along the shorter side.
-    objects: fewest and most; those of the level if null. questions: of chat, one a picture; describe: only for the
-    caption of one of its objects. seed, split: of the generator.
-    """
-
-    pictures: int
-    level: int = 5
-    size: int = 128
-    objects: tuple[int, int] | None = None
-    questions: Literal["any", "describe"] = "any"
-    seed: int = 0
-    split: str = "train"
-
-    def __post_init__(self) -> None:
-        at_least("data.sources.scenes.pictures", self.pictures, 1)
-        try:
-            check(self.seed, 0, self.level, self.size, self.split, self.objects)
-        except ValueError as error:
-            raise ValueError(f"data.sources.scenes: {error}") from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One data set.
-
-    path: training JSON, JSON lines, Parquet, or a folder of Parquet files. scenes: drawn ones in place of files. kind:
-    regions with captions, or chat about a picture. images: folder that file names are relative to; that of `path` if
-    null. weight: how often an epoch shows each picture; 0.5 shows half of them. count: this many pictures, drawn once
-    by the seed; all if null.
-    """
-
-    path: str | None = None
-    scenes: Scenes | None = None
-    kind: Literal["regions", "chat"] = "regions"
-    images: str | None = None
-    weight: float = 1.0
-    count: int | None = None
-
-    @property
-    def name(self) -> str:
-        return self.path if self.path is not None else "drawn scenes"
-
-    def __post_init__(self) -> None:
-        if (self.path is None) == (self.scenes is None):
-            raise ValueError("data.sources: expected either path or scenes")
-        at_least("data.sources.weight", self.weight, above=0)
-        at_least("data.sources.count", self.count, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Samples.
-
-    held_out: sources for evaluation. caption_length: slots of a caption, answer_length: of an answer, padded with the
-    end token. max_tokens: longest sequence; a longer one is a bad sample. max_regions: most regions of a sample; as
-    many as the model has if null. groups: how regions of a picture are split over samples: into as few as can be, or
-    into groups of random sizes, so that passes of every size are met. max_bad_share: of samples, above which the run
-    stops. workers: processes a rank that prepare samples, 0 for none. row_groups: of a Parquet source that are
-    shuffled together and held in memory.
-    """
-
-    sources: tuple[Source, ...]
-    held_out: tuple[Source, ...] = ()
-    caption_length: int = 32
-    answer_length: int = 128
-    max_tokens: int = 4096
-    max_regions: int | None = None
-    groups: Literal["random", "fewest"] = "random"
-    max_bad_share: float = 0.01
-    workers: int = 2
-    row_groups: int = 4
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("data.sources: expected at least one source, found none")
-        for name in ("caption_length", "answer_length", "max_tokens", "max_regions", "row_groups"):
-            at_least(f"data.{name}", getattr(self, name), 1)
-        at_least("data.workers", self.workers, 0)
-        between("data.max_bad_share", self.max_bad_share, 0, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Optimizer:
     """AdamW under a cosine schedule. module_lr: learning rates of single modules. freeze: modules that stay as they
     are. warmup: share of the steps. clip: largest norm of the gradient, 0 for any."""
@@ -189,6 +104,24 @@ class Optimizer:
         for name in ("weight_decay", "clip", "eps"):
             at_least(f"optimizer.{name}", getattr(self, name), 0)
         between("optimizer.warmup", self.warmup, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Adapters of low rank that learn in place of the decoder's own parameters. rank: of each. alpha: an adapter counts
+    alpha / rank. dropout: of what goes into them. targets: names of the matrices that get one."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+    def __post_init__(self) -> None:
+        at_least("lora.rank", self.rank, 1)
+        at_least("lora.alpha", self.alpha, above=0)
+        between("lora.dropout", self.dropout, 0, 1)
+        if not self.targets:
+            raise ValueError("lora.targets: expected at least one name, found none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +161,8 @@ class TrainJob:
 
     output: folder of the run. batch: samples of an optimizer step, over all processes. micro_batch: samples of one
     forward of one process. epochs, max_steps: how long; exactly one of them. precision: of activations; weights and
-    optimizer are fp32. device: auto prefers CUDA. strategy: of several processes. deepspeed: its JSON configuration.
+    optimizer are fp32. device: auto prefers CUDA. strategy: of several processes. deepspeed: its JSON configuration,
+    in place of a strategy. lora: adapters in place of the whole decoder.
     """
 
     output: str
@@ -245,6 +179,7 @@ class TrainJob:
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     deepspeed: str | None = None
     seed: int = 0
+    lora: Lora | None = None
     noise: Noising = Noising()
     report: Reporting = Reporting()
 
@@ -259,6 +194,10 @@ class TrainJob:
         between("seed", self.seed, 0, 2**63 - 1)
         if self.batch < 1 or self.batch % self.micro_batch:
             raise ValueError(f"batch: expected a multiple of micro_batch {self.micro_batch}, found {self.batch}")
+        if self.lora is not None and "decoder" in self.optimizer.freeze:
+            raise ValueError("optimizer.freeze: lora trains only adapters of the decoder already; leave decoder out")
+        if self.deepspeed is not None and self.strategy != "ddp":
+            raise ValueError(f"expected either deepspeed or strategy {self.strategy}, found both")
         if self.report.eval and not self.data.held_out:
             raise ValueError("report.eval: expected data.held_out to evaluate on, found none")
 

@@ -14,18 +14,27 @@ from pdlm_cli import masks
 from pdlm_cli.errors import RegionError
 from pdlm_cli.images import find_image, load_image
 
-IMAGE_FIELDS = ("image", "image_file", "image_path")
+IMAGE_FIELDS = ("image", "images", "image_file", "image_path")
 
 
 def record_image(record: dict[str, Any], root: Path) -> Image.Image:
-    """The picture of a record, mode RGB; file names are below `root`. Raises RegionError."""
+    """The one picture of a record, as `record_images` has it."""
+    images = record_images(record, root)
+    if len(images) != 1:
+        raise RegionError("bad_image", f"expected one picture a record of regions, found {len(images)}")
+    return images[0]
+
+
+def record_images(record: dict[str, Any], root: Path) -> list[Image.Image]:
+    """The pictures of a record, mode RGB, at least one; file names are below `root`. Raises RegionError."""
     value = next((record[name] for name in IMAGE_FIELDS if record.get(name) is not None), None)
+    listed = value if isinstance(value, list) and value else [value]
+    return [_opened(entry, root) for entry in listed]
+
+
+def _opened(value: Any, root: Path) -> Image.Image:
     if isinstance(value, Image.Image):  # drawn, not read
         return value
-    if isinstance(value, list):
-        if len(value) != 1:
-            raise RegionError("bad_image", f"expected one picture a record, found {len(value)}")
-        value = value[0]
     if isinstance(value, dict):
         value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
     if isinstance(value, str) and value.startswith("data:"):

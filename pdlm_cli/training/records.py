@@ -2,7 +2,8 @@
 
 A record is a dict as formats.md's training JSON has it: a picture (`image`, `image_file` or `image_path`: a file name,
 a `data:...;base64,` text, or, in Parquet, bytes or a struct of bytes and path) with `mask_rles` and `captions`, or
-`annotations` of `caption` and `segmentation`, or, for chat, `conversations`.
+`annotations` of `caption` and `segmentation`, or, for chat, `conversations`, about one picture or a list of them (also
+under `images`).
 """
 
 import json
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 
 from pdlm_cli import strict_json
 from pdlm_cli.errors import InputError
-from pdlm_cli.training.conversations import turn_pairs
+from pdlm_cli.training.conversations import first_shown, turn_pairs, without_marks
 from pdlm_cli.training.drawn import DrawnRecords
-from pdlm_cli.training.job import Source
+from pdlm_cli.training.job_data import Source
 
 TEXT_COLUMNS = ("captions", "annotations", "conversations")
 
@@ -143,15 +144,18 @@ def count_regions(record: dict[str, Any], kind: str) -> int:
     """Regions, or questions, of a record; one that cannot be read counts 1, so that it is met and reported."""
     if kind == "chat":
         turns = record.get("conversations")
-        return sum(1 for _ in turn_pairs(turns)) if isinstance(turns, list) else 1
+        if not isinstance(turns, list):
+            return 1
+        questions = [question for question, _ in turn_pairs(turns)]
+        return len(questions) - first_shown(questions)
     listed = record.get("captions") if record.get("captions") is not None else record.get("annotations")
     return len(listed) if isinstance(listed, list) else 1
 
 
 def record_texts(record: dict[str, Any], kind: str) -> Iterator[str]:
     if kind == "chat":
-        for pair in turn_pairs(record.get("conversations") or []):
-            yield from pair
+        for question, answer in turn_pairs(record.get("conversations") or []):
+            yield from (without_marks(question), answer)
     elif record.get("captions") is not None:
         yield from (text for text in record["captions"] if isinstance(text, str))
     else:

@@ -6,6 +6,7 @@ job -> model -> samples -> steps, with checkpoints and evaluations -> model fold
 import json
 import os
 import shutil
+import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,17 @@ from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.logs import log
 from pdlm_cli.signals import StopSignals
 from pdlm_cli.training.bad_samples import BadSamples
+from pdlm_cli.training.checkpoints import load_trained, load_trained_part
 from pdlm_cli.training.evaluation import HeldOut
 from pdlm_cli.training.job import TrainJob
+from pdlm_cli.training.lora import add_adapters
 from pdlm_cli.training.meter import PEAK_FLOPS, Meter
 from pdlm_cli.training.records import open_records
 from pdlm_cli.training.run_folder import COMPLETE, RunFolder
-from pdlm_cli.training.samples import Samples
-from pdlm_cli.training.start import freeze, load_trained, start_model
+from pdlm_cli.training.samples import Samples, end_workers
+from pdlm_cli.training.start import freeze, start_model
 from pdlm_cli.training.trainer import Parts, PdlmTrainer, training_arguments
+from pdlm_cli.training.zero import check_deepspeed
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,9 @@ class Prepared:
 
 def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
     """Load or make the model, freeze what the job says, open the data. Raises PdlmError."""
-    if checkpoint is not None:
-        model = load_trained(checkpoint)
-    else:
-        texts = (text for source in job.data.sources for text in open_records(source, held_blocks=1).texts())
-        model = start_model(job.model, job.seed, texts)
-    freeze(model, job.optimizer)
+    if job.deepspeed is not None:
+        check_deepspeed(job.deepspeed)
+    model = _model(job, checkpoint)
     samples = Samples(job.data.sources, job.data, model.config, model.tokens, job.seed)
     held_out = HeldOut(job, model.config, model.tokens) if job.report.eval else None
     try:
@@ -59,6 +60,26 @@ def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
     if not steps:
         raise ConfigError(f"{job.epochs} epochs hold less than one batch of {job.batch} samples; set max_steps")
     return Prepared(model, samples, held_out, steps)
+
+
+def process_count() -> int:
+    """As torchrun says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _model(job: TrainJob, checkpoint: Path | None) -> PerceptionDLMBase:
+    """With adapters if the job has them, frozen as it says, and with the weights of the checkpoint."""
+    if checkpoint is not None and job.lora is None:
+        model = load_trained(checkpoint)
+    else:
+        texts = (text for source in job.data.sources for text in open_records(source, held_blocks=1).texts())
+        model = start_model(job.model, job.seed, texts)
+    if job.lora is not None:
+        add_adapters(model, job.lora, job.seed)
+    freeze(model, job.optimizer, adapters=job.lora is not None)
+    if checkpoint is not None and job.lora is not None:
+        load_trained_part(model, checkpoint)
+    return model
 
 
 def run(job: TrainJob, *, resume: bool, log_format: str, stop: StopSignals) -> int:
@@ -95,7 +116,10 @@ def _train(
     if checkpoint is not None:
         before = json.loads((checkpoint / COMPLETE).read_text())
     folder.discard_after(before["step"])
-    arguments = training_arguments(job, folder, ready.steps)
+    try:
+        arguments = training_arguments(job, folder, ready.steps, process_count())
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     ready.model.config.random_weights = False  # from the first step on
     bar = form == "rich" and folder.writer
     meter = Meter(console, bar=bar, total=ready.steps, done=before["step"], peak_flops=_peak_flops(arguments))
@@ -108,12 +132,14 @@ def _train(
     if folder.writer and "tensorboard" in job.report.to:
         _add_tensorboard(trainer, folder)
     stop.defer()
-    with meter:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    try:
+        with meter:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    finally:
+        end_workers()
     if trainer.state.global_step < ready.steps:
-        assert stop.received is not None
         log.warning("stopped at step %d; --resume goes on from there", trainer.state.global_step)
-        return 128 + stop.received
+        return 128 + (stop.received or signal.SIGTERM)  # which another process got, if not this one
     _export(trainer, folder)
     log.info("wrote %s, %d bad samples among %d", folder.model, bad.bad, bad.seen)
     return 0

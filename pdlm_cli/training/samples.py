@@ -1,8 +1,12 @@
 """From a record to what the model learns from: a prepared picture or pass, and its layout with the texts in place."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,15 +14,15 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from model.config import PerceptionDLMConfig
-from model.layout import Layout, plan_chat, plan_pass
+from model.layout import Layout, plan_conversation, plan_pass
 from model.passes import bind
 from model.preprocess import PreparedImage, PreparedPass, count_tiles, prepare_image, prepare_pass
 from model.tokens import Tokens
 from pdlm_cli.errors import InputError, RegionError
-from pdlm_cli.training.conversations import turn_pairs
-from pdlm_cli.training.job import Data, Source
+from pdlm_cli.training.conversations import first_shown, question_parts, turn_pairs, without_marks
+from pdlm_cli.training.job_data import Data, Source
 from pdlm_cli.training.order import DRAW, Extent, SampleRef, Stream, mix
-from pdlm_cli.training.pictures import record_image, record_regions, region_pixels
+from pdlm_cli.training.pictures import record_image, record_images, record_regions, region_pixels
 from pdlm_cli.training.records import Records, open_records
 
 MOST_SUBSTITUTES = 100
@@ -28,19 +32,24 @@ MOST_SUBSTITUTES = 100
 class Sample:
     """One row of a batch.
 
-    prepared: a PreparedPass for regions, a PreparedImage for chat. texts: captions in slot order, or question and
-    answer. place: in the stream of all samples. problems: what was left out on the way here.
+    prepared: a PreparedPass for regions, the pictures shown so far for a turn of a conversation. texts: captions in
+    slot order, or question and answer. place: in the stream of all samples. problems: what was left out on the way.
     """
 
-    prepared: PreparedPass | PreparedImage
+    prepared: PreparedPass | tuple[PreparedImage, ...]
     layout: Layout
     texts: tuple[str, ...]
     place: int
     problems: tuple[str, ...]
 
     @property
-    def image(self) -> PreparedImage:
-        return self.prepared.image if isinstance(self.prepared, PreparedPass) else self.prepared
+    def parts(self) -> tuple[PreparedPass | PreparedImage, ...]:
+        """What the layout shows, in order."""
+        return (self.prepared,) if isinstance(self.prepared, PreparedPass) else self.prepared
+
+    @property
+    def images(self) -> tuple[PreparedImage, ...]:
+        return (self.prepared.image,) if isinstance(self.prepared, PreparedPass) else self.prepared
 
 
 class Samples(Dataset[Sample]):
@@ -107,14 +116,13 @@ class Samples(Dataset[Sample]):
         nothing is left of it."""
         source = self.sources[ref.source]
         record = self.records[ref.source][ref.record]
+        if source.kind == "chat":
+            pictures = record_images(record, _folder(source))
+            images = tuple(prepare_image(picture, self.config) for picture in pictures)
+            return self._turn(images, record, ref.regions[0], place, problems)
+
         picture = record_image(record, _folder(source))
         image = prepare_image(picture, self.config)
-        if source.kind == "chat":
-            pairs = list(turn_pairs(record.get("conversations") or []))
-            if not pairs:
-                raise RegionError("bad_mask", "expected conversations with a question and its answer, found none")
-            return self._chat(image, pairs[ref.regions[0]], place, problems)
-
         regions = record_regions(record)
         kept, captions = [], []
         for index in ref.regions:
@@ -141,14 +149,26 @@ class Samples(Dataset[Sample]):
         )
         return self._sample(prepared, layout, texts, place, problems)
 
-    def _chat(self, image: PreparedImage, pair: tuple[str, str], place: int, problems: list[str]) -> Sample:
-        answer = self.tokens.encode_caption(pair[1], self.data.answer_length)
-        layout = plan_chat(self.tokens, self.config, tiles=len(image.tiles), question=pair[0], answer=answer)
-        return self._sample(image, layout, pair, place, problems)
+    def _turn(
+        self, images: tuple[PreparedImage, ...], record: dict[str, Any], number: int, place: int, problems: list[str]
+    ) -> Sample:
+        """The answer to a question that has a picture to look at, after the questions and answers before it."""
+        pairs = list(turn_pairs(record.get("conversations") or []))
+        if not pairs:
+            raise RegionError("bad_mask", "expected conversations with a question and its answer, found none")
+        questions = [question for question, _ in pairs]
+        last = first_shown(questions) + number
+        asked = question_parts(questions, [len(image.tiles) for image in images])[: last + 1]
+        answers = [self.tokens.encode(answer) for _, answer in pairs[:last]]
+        answers.append(self.tokens.encode_caption(pairs[last][1], self.data.answer_length))
+        layout = plan_conversation(self.tokens, self.config, list(zip(asked, answers, strict=True)))
+        shown = sum(isinstance(part, int) for parts in asked for part in parts)
+        texts = (without_marks(questions[last]), pairs[last][1])
+        return self._sample(images[:shown], layout, texts, place, problems)
 
     def _sample(
         self,
-        prepared: PreparedPass | PreparedImage,
+        prepared: PreparedPass | tuple[PreparedImage, ...],
         layout: Layout,
         texts: tuple[str, ...],
         place: int,
@@ -181,6 +201,17 @@ def _folder(source: Source) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def single_thread(_: int) -> None:
-    """For worker processes: torch's own threads would only compete with the other workers."""
+def settle_worker(_: int) -> None:
+    """For worker processes. torch's own threads would only compete with the other workers. A signal to stop, which
+    launchers send to every process, is for the trainer: it needs batches until its step is done."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
+
+
+def end_workers() -> None:
+    """End the worker processes of this one, whatever they do. Python would wait for them, having sent SIGTERM."""
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGUSR1)

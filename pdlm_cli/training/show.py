@@ -8,16 +8,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from model.config import PerceptionDLMConfig
-from model.preprocess import PreparedPass
+from model.preprocess import PreparedImage, PreparedPass
 from pdlm_cli.training.samples import Sample
 
 COLOURS = ((230, 60, 60), (60, 140, 230), (50, 170, 80), (220, 160, 30), (160, 80, 200), (40, 180, 180))
 LINE, MARGIN, COLUMNS = 14, 6, 70  # pixels of a line of text, around it, and letters in it
 
 
-def picture_of(sample: Sample) -> NDArray[np.uint8]:
+def picture_of(image: PreparedImage) -> NDArray[np.uint8]:
     """(height, width, 3) of the tiles put together again, without the thumbnail."""
-    image = sample.image
     columns, rows = image.grid
     tiles = image.tiles[: columns * rows].permute(0, 2, 3, 1).numpy()
     side = tiles.shape[1]
@@ -30,7 +29,7 @@ def picture_of(sample: Sample) -> NDArray[np.uint8]:
 def patches_of(sample: Sample) -> NDArray[np.bool_]:
     """(R, rows, columns) patches of the whole picture that each region's prompt is added to, in slot order."""
     assert isinstance(sample.prepared, PreparedPass)
-    columns, rows = sample.image.grid
+    columns, rows = sample.prepared.image.grid
     own = sample.prepared.footprints[:, : columns * rows]
     regions, _, grid, _ = own.shape
     patches: NDArray[np.bool_] = (
@@ -42,8 +41,13 @@ def patches_of(sample: Sample) -> NDArray[np.bool_]:
 def draw_sample(
     sample: Sample, config: PerceptionDLMConfig, wanted: Sequence[str], found: Sequence[str]
 ) -> Image.Image:
-    """The picture, regions tinted, and below it what each text should be and is."""
-    pixels = picture_of(sample).astype(np.float32)
+    """The pictures side by side, regions tinted, and below them what each text should be and is."""
+    pictures = [picture_of(image) for image in sample.images]
+    pixels = np.full((max(map(len, pictures)), sum(each.shape[1] for each in pictures), 3), 255, dtype=np.float32)
+    left = 0
+    for each in pictures:
+        pixels[: len(each), left : left + each.shape[1]] = each
+        left += each.shape[1]
     if isinstance(sample.prepared, PreparedPass):
         for slot, patches in enumerate(patches_of(sample)):
             inside = patches.repeat(config.patch_size, axis=0).repeat(config.patch_size, axis=1)

@@ -4,12 +4,12 @@ import copy
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from model import checkpoint
 from model.config import PerceptionDLMConfig, RegionConfig
@@ -19,8 +19,10 @@ from model.tokens import IMAGE_TOKENS, REGION_INSTRUCTION, REGION_TOKENS, SYSTEM
 from pdlm_cli.data_engine.tokenizer import train_tokenizer
 from pdlm_cli.errors import ConfigError, PdlmError
 from pdlm_cli.training.job import MODULES, ModelStart, Optimizer, RandomModel, RegionSemantics
+from pdlm_cli.training.lora import is_adapter
 
 PROMPT_SPREAD = 0.02  # of new region prompts
+FIRST_BLOCKS, CONNECTOR_GAIN = 0.1, 1.5  # of new towers: what their blocks add, and how much of it is heard
 PROMPT_TEXTS = (SYSTEM, "\n" + REGION_INSTRUCTION, "system", "user", "assistant")  # that a tokenizer learns too
 SPECIAL_TOKENS = [*TEXT_TOKENS, *IMAGE_TOKENS, *REGION_TOKENS]
 
@@ -42,29 +44,27 @@ def start_model(start: ModelStart, seed: int, texts: Iterable[str]) -> Perceptio
             raise ConfigError(f"model: {error}") from error
 
 
-def load_trained(folder: Path) -> PerceptionDLMBase:
-    """The model of a checkpoint of an earlier run of the same job, in fp32.
-
-    Its parameters are moved to memory of their own: kernels round differently for the unaligned addresses that tensors
-    of a mapped file have, and a resumed run would drift from an uninterrupted one in the last digit.
-    """
-    model = load_model(folder, dtype=torch.float32, device=torch.device("cpu"))
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clone()
-    return model
-
-
 def module_of(name: str) -> str:
     """Which of MODULES a parameter belongs to."""
     return next(module for module, prefix in MODULES.items() if name.startswith(prefix))
 
 
-def freeze(model: nn.Module, optimizer: Optimizer) -> None:
-    """Parameters of frozen modules need no gradient. Raises ConfigError if nothing is left."""
+def freeze(model: nn.Module, optimizer: Optimizer, *, adapters: bool = False) -> None:
+    """Parameters of frozen modules need no gradient, nor, where it has adapters, those that the decoder had before.
+    Raises ConfigError if nothing is left."""
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = module_of(name) not in optimizer.freeze
+        module = module_of(name)
+        own = adapters and module == "decoder" and not is_adapter(name)
+        parameter.requires_grad = module not in optimizer.freeze and not own
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("optimizer.freeze: expected a module of the model that is left to train, found none")
+
+
+def recompute_activations(model: PerceptionDLMBase) -> None:
+    """Keep the inputs of blocks only, and compute what is inside them once more in the backward pass."""
+    renamed = hasattr(model, "activation_checkpointing_enable")  # in later releases of transformers 5
+    enable = model.activation_checkpointing_enable if renamed else model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def parameter_groups(model: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -131,8 +131,26 @@ def _random_model(wanted: RandomModel, regions: RegionConfig | None, texts: Iter
     config.max_tiles = wanted.max_tiles
     config.text_config.vocab_size = max(size.vocabulary, len(tokenizer))
     model = PerceptionDLMBase(config) if regions is None else PerceptionDLM(config)
+    _make_pictures_heard(model)
     model.tokens = Tokens.resolve(tokenizer, regions.max_regions if regions is not None else 0)
     return model
+
+
+@torch.no_grad()
+def _make_pictures_heard(model: PerceptionDLMBase) -> None:
+    """Start a new tower as little more than its patches, and the connector at a gain of one.
+
+    The usual spread of 0.02 makes image tokens so faint beside what blocks add to them, and a tower without its final
+    norm adds so much that is the same for all pictures, that a decoder finds nothing to read for tens of thousands of
+    samples, and takes image tokens for constants.
+    """
+    for block in model.vision_model.modules():
+        if isinstance(block, SiglipEncoderLayer):
+            block.self_attn.out_proj.weight.mul_(FIRST_BLOCKS)
+            block.mlp.fc2.weight.mul_(FIRST_BLOCKS)
+    for layer in model.vision_abstractor.projection:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=CONNECTOR_GAIN * layer.in_features**-0.5)
 
 
 def _tokenizer(wanted: RandomModel, texts: Iterable[str]) -> PreTrainedTokenizerFast:

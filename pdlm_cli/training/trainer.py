@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate import DistributedType, PartialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -17,22 +18,26 @@ from pdlm_cli.errors import DeviceError
 from pdlm_cli.logs import log
 from pdlm_cli.signals import StopSignals
 from pdlm_cli.training.bad_samples import BadSamples
+from pdlm_cli.training.checkpoints import load_optimizer, save_trained_part
 from pdlm_cli.training.collate import Collator, MicroBatches, TrainingBatch
 from pdlm_cli.training.evaluation import HeldOut
 from pdlm_cli.training.flops import batch_flops
 from pdlm_cli.training.job import TrainJob
+from pdlm_cli.training.lora import merged
 from pdlm_cli.training.meter import Meter
 from pdlm_cli.training.run_folder import RunFolder
-from pdlm_cli.training.samples import Sample, Samples, single_thread
-from pdlm_cli.training.start import parameter_groups
+from pdlm_cli.training.samples import Sample, Samples, settle_worker
+from pdlm_cli.training.start import parameter_groups, recompute_activations
 
 
-def training_arguments(job: TrainJob, folder: RunFolder, steps: int) -> TrainingArguments:
+def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: int) -> TrainingArguments:
     """The job in the Trainer's words. Order of samples, batches and noise are not left to it."""
+    sharded = job.strategy == "fsdp2" and processes > 1
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         max_steps=steps,
         per_device_train_batch_size=job.micro_batch,
+        gradient_accumulation_steps=job.accumulation(processes),
         learning_rate=job.optimizer.lr,
         lr_scheduler_type="cosine",
         warmup_steps=math.ceil(job.optimizer.warmup * steps),
@@ -50,12 +55,13 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int) -> Training
         remove_unused_columns=False,
         use_cpu=job.device == "cpu",
         ddp_find_unused_parameters=False,
-        fsdp="full_shard" if job.strategy == "fsdp2" else None,
-        fsdp_config=FSDP2 if job.strategy == "fsdp2" else None,
+        fsdp="full_shard" if sharded else None,
+        fsdp_config=dict(FSDP2) if sharded else None,
         deepspeed=job.deepspeed,
     )
 
 
+SCHEDULER = "scheduler.pt"
 FSDP2 = {
     "version": 2,
     "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
@@ -87,9 +93,12 @@ class PdlmTrainer(Trainer):
         self.parts = parts
         self.collator = Collator.of(parts.job, model.config, model.tokens)
         self.plain_model = model  # never wrapped
-        arguments.gradient_accumulation_steps = parts.job.accumulation(arguments.world_size)
-        arguments.gradient_checkpointing = parts.job.gradient_checkpointing
-        arguments.gradient_checkpointing_kwargs = {"use_reentrant": False}
+        state = PartialState()
+        if arguments.fsdp and state.distributed_type == DistributedType.MULTI_CPU:
+            # accelerate shards on every kind of device but CPU, where it would fall back to DDP without a word.
+            state.distributed_type = DistributedType.MULTI_GPU
+        if parts.job.gradient_checkpointing:
+            recompute_activations(model)
         super().__init__(
             model=model,
             args=arguments,
@@ -109,7 +118,7 @@ class PdlmTrainer(Trainer):
             batch_sampler=MicroBatches(job, self.parts.samples, self.args.max_steps, rank=rank, processes=processes),
             collate_fn=self.collator,
             num_workers=job.data.workers,
-            worker_init_fn=single_thread,
+            worker_init_fn=settle_worker,
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], None]:
@@ -142,7 +151,7 @@ class PdlmTrainer(Trainer):
         held_out = self.parts.held_out
         assert held_out is not None
         whole = not self.is_fsdp_enabled and not self.is_deepspeed_enabled
-        metrics = {"eval_loss": held_out.loss(self.model_wrapped, self.args.device)}
+        metrics = held_out.losses(self.model_wrapped, self.args.device)
         if whole and self.args.process_index == 0:
             metrics |= held_out.write_captions(self.plain_model, self.parts.folder.samples, self.state.global_step)
         self.log(metrics)
@@ -174,24 +183,45 @@ class PdlmTrainer(Trainer):
         return epoch.number + row / len(epoch)
 
     def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Tensor] | None = None) -> None:
-        if self.args.should_save:
-            self.plain_model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
+        """Whole weights of a checkpoint; sharded ones are not written here."""
+        if not self.args.should_save:
+            return
+        folder = output_dir or self.args.output_dir
+        if self.parts.job.lora is not None and not self.is_deepspeed_enabled:
+            save_trained_part(self.plain_model, Path(folder))
+        else:
+            self.plain_model.save_pretrained(folder, state_dict=state_dict)
 
     def _save_checkpoint(self, model: nn.Module, trial: None) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            if self.is_fsdp_enabled:
+                self.plain_model.config.save_pretrained(checkpoint)
+                self.plain_model.tokens.tokenizer.save_pretrained(checkpoint)
             bad = self.parts.bad
             facts = {"step": self.state.global_step, "samples_seen": bad.seen, "bad_samples": bad.bad}
             self.parts.folder.mark_complete(checkpoint, facts)
             log.info("wrote %s", checkpoint, extra={"facts": {"event": "checkpoint", **facts}})
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Nothing: the model had the weights of the checkpoint before it was wrapped."""
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or self.is_deepspeed_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        assert self.optimizer is not None
+        load_optimizer(self.model, self.optimizer, Path(checkpoint))
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
+
     def export(self, folder: Path) -> None:
-        """Write the whole model as safetensors, gathered from all processes."""
+        """Write the whole model as safetensors, gathered from all processes, adapters made part of it."""
         state = self.accelerator.get_state_dict(self.model_wrapped)
         if self.args.should_save:
-            self._save(str(folder), state)
+            lora = self.parts.job.lora
+            self.plain_model.save_pretrained(folder, state_dict=merged(state, lora) if lora is not None else state)
 
 
 class Watcher(TrainerCallback):

@@ -20,8 +20,8 @@ VALUES = job_values(Path("squares.json"), Path("out"))
 @pytest.mark.parametrize("file", JOBS, ids=lambda file: file.stem)
 def test_committed_jobs_are_valid_and_headed_by_their_command(file):
     settings = load_job(file)
-    assert file.read_text().splitlines()[0].endswith(f" train jobs/train/{file.name}")
-    assert settings.output == f"out/train/{file.stem}"
+    assert file.read_text().splitlines()[0].endswith(f" train {file.relative_to(REPOSITORY)}")
+    assert settings.output.startswith("out/") and Path(settings.output).name == file.stem
     assert read_settings(TrainJob, settings.to_dict()) == settings
 
 

@@ -18,7 +18,8 @@ from model.sizes import random_model
 from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.training.bad_samples import FIRST_LOOK, BadSamples
 from pdlm_cli.training.collate import Collator
-from pdlm_cli.training.job import ModelStart, Noising, RandomModel, RegionSemantics, Source
+from pdlm_cli.training.job import ModelStart, Noising, RandomModel, RegionSemantics
+from pdlm_cli.training.job_data import Source
 from pdlm_cli.training.samples import Samples
 from pdlm_cli.training.show import mask_letters
 from pdlm_cli.training.start import start_model
@@ -47,7 +48,11 @@ def as_parquet(file: Path, *, row_group_size: int) -> Path:
 
 def contents(sample) -> tuple[str, ...]:
     """What a sample shows, apart from where it came from."""
-    return (str(sample.image.tiles.sum().item()), *sorted(sample.texts), *map(str, sorted(sample.prepared.boxes[:, 0])))
+    return (
+        str(sample.images[0].tiles.sum().item()),
+        *sorted(sample.texts),
+        *map(str, sorted(sample.prepared.boxes[:, 0])),
+    )
 
 
 def test_every_way_of_writing_the_same_data_gives_the_same_samples(tmp_path):
@@ -175,41 +180,6 @@ def test_bad_samples_stop_a_run_only_once_their_share_means_something():
     bad.note(FIRST_LOOK - 2, ["x"] * 9)
     with pytest.raises(InputError, match=r"11 bad samples among 100: more than data\.max_bad_share 10\.00%"):
         bad.note(1, ["last"])
-
-
-def chat_file(folder: Path) -> Path:
-    squares(folder, 3)
-    turns = [
-        [{"from": "human", "value": "<image>\nWhat is there?"}, {"from": "gpt", "value": "squares"}],
-        [
-            {"role": "system", "content": "Be kind."},
-            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many?"}]},
-            {"role": "assistant", "content": "two"},
-            {"role": "user", "content": "Which?"},
-            {"role": "assistant", "content": "red"},
-        ],
-    ]
-    file = folder / "chat.json"
-    file.write_text(json.dumps([{"image": f"{i}.png", "conversations": turn} for i, turn in enumerate(turns)]))
-    return file
-
-
-def test_chat_gives_a_question_with_its_answer(tmp_path):
-    start = ModelStart(random=RandomModel(**WIDTHS))
-    model = start_model(start, seed=0, texts=())
-    data = {"sources": [{"path": str(chat_file(tmp_path)), "kind": "chat"}], "answer_length": 12, "workers": 0}
-    settings = job(tmp_path / "unused", tmp_path, data=data)
-    samples = open_samples(settings, model)
-    assert samples.stream.length(1) == 3
-    found = [samples[place] for place in range(3)]
-    assert {sample.texts for sample in found} == {
-        ("What is there?", "squares"),
-        ("How many?", "two"),
-        ("Which?", "red"),
-    }
-    inputs = Collator.of(settings, model.config, model.tokens)(found)
-    assert int(inputs.batch.labelled.sum()) == 36
-    assert model(inputs.batch, inputs.noise).isfinite()
 
 
 def test_data_must_fit_the_model(tmp_path):

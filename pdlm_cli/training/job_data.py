@@ -1,0 +1,94 @@
+"""The part of a job that says what is learnt from: sources of samples, and how long they may be."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pdlm_cli.data_engine.scene import check
+from pdlm_cli.training.typed_fields import at_least, between
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """Pictures that are drawn when they are needed: see data_engine.scene.draw_scene.
+
+    pictures: how many an epoch has. level: from plain shapes, 0, to full scenes. size: pixels along the shorter side.
+    objects: fewest and most; those of the level if null. captions: in many sentence shapes, or all of the same.
+    questions: of chat, one a picture; describe: only for the caption of one of its objects. seed, split: of the
+    generator.
+    """
+
+    pictures: int
+    level: int = 5
+    size: int = 128
+    objects: tuple[int, int] | None = None
+    captions: Literal["varied", "plain"] = "varied"
+    questions: Literal["any", "describe"] = "any"
+    seed: int = 0
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        at_least("data.sources.scenes.pictures", self.pictures, 1)
+        try:
+            check(self.seed, 0, self.level, self.size, self.split, self.objects)
+        except ValueError as error:
+            raise ValueError(f"data.sources.scenes: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One data set.
+
+    path: training JSON, JSON lines, Parquet, or a folder of Parquet files. scenes: drawn ones in place of files. kind:
+    regions with captions, or chat about a picture. images: folder that file names are relative to; that of `path` if
+    null. weight: how often an epoch shows each picture; 0.5 shows half of them. count: this many pictures, drawn once
+    by the seed; all if null.
+    """
+
+    path: str | None = None
+    scenes: Scenes | None = None
+    kind: Literal["regions", "chat"] = "regions"
+    images: str | None = None
+    weight: float = 1.0
+    count: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path if self.path is not None else "drawn scenes"
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.scenes is None):
+            raise ValueError("data.sources: expected either path or scenes")
+        at_least("data.sources.weight", self.weight, above=0)
+        at_least("data.sources.count", self.count, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Samples.
+
+    held_out: sources for evaluation. caption_length: slots of a caption, answer_length: of an answer, padded with the
+    end token. max_tokens: longest sequence; a longer one is a bad sample. max_regions: most regions of a sample; as
+    many as the model has if null. groups: how regions of a picture are split over samples: into as few as can be, or
+    into groups of random sizes, so that passes of every size are met. max_bad_share: of samples, above which the run
+    stops. workers: processes a rank that prepare samples, 0 for none. row_groups: of a Parquet source that are
+    shuffled together and held in memory.
+    """
+
+    sources: tuple[Source, ...]
+    held_out: tuple[Source, ...] = ()
+    caption_length: int = 32
+    answer_length: int = 128
+    max_tokens: int = 4096
+    max_regions: int | None = None
+    groups: Literal["random", "fewest"] = "random"
+    max_bad_share: float = 0.01
+    workers: int = 2
+    row_groups: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("data.sources: expected at least one source, found none")
+        for name in ("caption_length", "answer_length", "max_tokens", "max_regions", "row_groups"):
+            at_least(f"data.{name}", getattr(self, name), 1)
+        at_least("data.workers", self.workers, 0)
+        between("data.max_bad_share", self.max_bad_share, 0, 1)

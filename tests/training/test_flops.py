@@ -1,0 +1,56 @@
+"""The estimate of a step's work against what torch counts."""
+
+import pytest
+from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
+
+from model.sizes import random_model
+from pdlm_cli.training import meter as meters
+from pdlm_cli.training.collate import Collator
+from pdlm_cli.training.flops import batch_flops
+from pdlm_cli.training.job import Lora, Optimizer
+from pdlm_cli.training.lora import add_adapters
+from pdlm_cli.training.meter import Meter
+from pdlm_cli.training.samples import Samples
+from pdlm_cli.training.start import freeze
+from tests.training.support import job, squares
+
+WITH_PARAMETERS = ("mm", "addmm", "convolution", "convolution_backward")  # not attention, nor sums over footprints
+
+
+@pytest.mark.parametrize(
+    ("frozen", "lora", "replace"),
+    [
+        ((), None, 0.0),
+        (("vision",), None, 0.0),
+        (("vision", "regions"), None, 0.0),
+        (("vision", "decoder", "regions"), None, 0.5),
+        (("vision",), Lora(rank=4), 0.5),
+    ],
+    ids=["all", "regions through frozen vision", "vision forward only", "connector", "lora"],
+)
+def test_operations_are_those_that_torch_counts(tmp_path, frozen, lora, replace):
+    model = random_model("tiny", seed=0)
+    if lora is not None:
+        add_adapters(model, lora, seed=0)
+    freeze(model, Optimizer(lr=1.0, freeze=frozen), adapters=lora is not None)
+    settings = job(squares(tmp_path, 3), tmp_path, noise={"replace": replace})
+    samples = Samples(settings.data.sources, settings.data, model.config, model.tokens, seed=0)
+    inputs = Collator.of(settings, model.config, model.tokens)([samples[0]])
+    with FlopCounterMode(display=False) as counter:
+        model(inputs.batch, inputs.noise).backward()
+    counted = sum(
+        value
+        for operation, value in counter.get_flop_counts()["Global"].items()
+        if str(operation).removeprefix("aten.") in WITH_PARAMETERS
+    )
+    assert batch_flops(model, inputs) == pytest.approx(counted, rel=0.03)
+
+
+def test_utilisation_is_work_by_time_and_peak(monkeypatch):
+    clock = iter([10.0, 12.0])
+    monkeypatch.setattr(meters.time, "perf_counter", lambda: next(clock))
+    meter = Meter(Console(), bar=False, total=9, done=0, peak_flops=100.0)
+    meter.add(tokens=6, flops=40.0)
+    meter.add(tokens=2, flops=20.0)
+    assert meter.read() == {"tokens_per_second": 4.0, "flop_utilisation": 0.3}

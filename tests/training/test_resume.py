@@ -1,0 +1,128 @@
+"""Runs as processes: killed or stopped and resumed, alone and by twos, they end as one that was left alone.
+
+As processes, because kernels round differently for other memory, of which a test process has its own share.
+"""
+
+import signal
+
+import pytest
+import torch
+
+from tests.training.support import (
+    STEPS,
+    TORCHRUN,
+    assert_equal_weights,
+    finish,
+    interrupt,
+    interruptible,
+    job,
+    job_values,
+    losses,
+    squares,
+    start,
+    train,
+)
+
+KINDS = {
+    "plain": {},
+    "lora": {"lora": {"rank": 4, "dropout": 0.2}, "optimizer": {"lr": 3e-3, "freeze": ["vision"]}},
+    "replaced": {"noise": {"replace": 0.3}, "precision": "bf16", "gradient_checkpointing": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_that_are_stopped_and_resumed_equal_one_that_is_not(tmp_path, kind):
+    whole, killed, terminated = (tmp_path / name for name in ("whole", "killed", "terminated"))
+    signals = {terminated: signal.SIGTERM} | ({killed: signal.SIGKILL} if kind == "plain" else {})
+    data = squares(tmp_path / "data", 6, columns=2)
+    running = {output: start(interruptible(data, output, **KINDS[kind]), tmp_path) for output in signals}
+    shown = {"report": {"log": 1, "save": 4, "to": ["tensorboard"]}}
+    running[whole] = start(interruptible(data, whole, **KINDS[kind] | shown), tmp_path)
+    interrupt(running, signals, step=6)
+    finish(running[whole])
+    assert list((whole / "tensorboard").glob("events.*"))
+    if killed in signals:
+        finish(running[killed], code=-9)
+    assert "--resume goes on" in finish(running[terminated], code=143)
+    for output in signals:
+        assert max(losses(output)) < STEPS
+        assert not (output / "model").exists()
+        running[output] = start(interruptible(data, output, **KINDS[kind]), tmp_path, "--resume")
+    for output in signals:
+        assert "checkpoint-" in finish(running[output])
+        assert losses(output) == losses(whole)
+        assert_equal_weights(whole, output)
+
+
+@pytest.mark.parametrize("kind", ["plain", "lora"])
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path, kind):
+    data, changes = squares(tmp_path / "data", 6), KINDS[kind] | {"max_steps": 6}
+    if kind == "lora":
+        changes["lora"] = {"rank": 4}  # dropout draws for a batch, not for a sample
+    running = {
+        strategy: start(job_values(data, tmp_path / strategy, strategy=strategy, **changes), tmp_path, before=TORCHRUN)
+        for strategy in ("ddp", "fsdp2")
+    }
+    assert train(job(data, tmp_path / "one", micro_batch=4, **changes)) == 0
+    for strategy, process in running.items():
+        finish(process)
+        expected, found = losses(tmp_path / "one"), losses(tmp_path / strategy)
+        assert list(found.values()) == pytest.approx(list(expected.values()), rel=1e-4)
+        assert_equal_weights(tmp_path / "one", tmp_path / strategy, rtol=0, atol=3e-4)
+
+
+# strategy, processes before it is stopped, and after
+MOVES = {
+    "sharded to one": ("fsdp2", TORCHRUN, "fsdp2", ()),
+    "one to sharded": ("ddp", (), "fsdp2", TORCHRUN),
+    "copied to one": ("ddp", TORCHRUN, "ddp", ()),
+    "one to copied": ("ddp", (), "ddp", TORCHRUN),
+}
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["plain", "lora"])
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, lora):
+    data = squares(tmp_path / "data", 6, columns=2)
+    changes = {"max_steps": 16, "optimizer": {"lr": 1e-3}} | ({"lora": {"rank": 4}} if lora else {})
+    moves = dict(list(MOVES.items())[: 2 if lora else 4])
+    outputs = {name: tmp_path / name.replace(" ", "-") for name in moves}
+
+    def begin(name: str, after: bool):
+        strategy, before = moves[name][2 * after : 2 * after + 2]
+        values = interruptible(data, outputs[name], strategy=strategy, **changes)
+        return start(values, tmp_path, *(["--resume"] if after else []), before=before)
+
+    assert train(job(data, tmp_path / "whole", micro_batch=4, **changes)) == 0
+    for name, output in outputs.items():
+        running = begin(name, after=False)
+        interrupt({output: running}, {output: signal.SIGTERM}, step=3)
+        running.communicate(timeout=300)
+        assert running.returncode != 0
+        last = max(output.glob("checkpoints/*/complete.json"), key=lambda path: path.stat().st_mtime).parent
+        assert (last / "pytorch_model_fsdp_0").exists() == name.startswith("sharded")
+    resumed = {name: begin(name, after=True) for name in outputs}
+    for name, output in outputs.items():
+        assert "checkpoint-" in finish(resumed[name])
+        assert list(losses(output).values()) == pytest.approx(list(losses(tmp_path / "whole").values()), rel=1e-3)
+        assert_equal_weights(tmp_path / "whole", output, rtol=0, atol=1e-3)
+
+
+def test_sharded_runs_compute_in_bf16_with_activations_recomputed(tmp_path):
+    data = squares(tmp_path / "data", 6)
+    changes = {"precision": "bf16", "gradient_checkpointing": True, "optimizer": {"lr": 1e-3, "freeze": ["vision"]}}
+    running = start(job_values(data, tmp_path / "two", strategy="fsdp2", **changes), tmp_path, before=TORCHRUN)
+    assert train(job(data, tmp_path / "one", micro_batch=4, **changes)) == 0
+    finish(running)
+    expected, found = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert list(found.values()) == pytest.approx(list(expected.values()), rel=0.03)
+    assert torch.tensor(list(found.values())).isfinite().all()
+
+
+def test_a_run_that_fails_does_not_wait_for_its_workers(tmp_path):
+    data = squares(tmp_path / "data", 10)
+    for number in range(10):
+        (tmp_path / f"data/{number}.png").write_bytes(b"no picture")
+    values = interruptible(data, tmp_path / "out")
+    assert "samples in a row cannot be used" in finish(start(values, tmp_path), code=4)
+    values = interruptible(squares(tmp_path / "more", 10), tmp_path / "other", optimizer={"lr": 1e30, "clip": 0})
+    assert "the loss is" in finish(start(values, tmp_path), code=6)
