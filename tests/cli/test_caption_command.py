@@ -169,8 +169,8 @@ def examples(*path: str) -> list[str]:
     return [line.strip() for line in text.replace("\\\n", "").splitlines() if line.strip().startswith("pdlm")]
 
 
-# Those of llada need a download; those of train are looked at in tests/training, of eval score in tests/evaluation.
-ELSEWHERE = (("convert", "llada"), ("train",), ("eval", "score"))
+# Those of llada need a download; the others are looked at beside the tests of their commands.
+ELSEWHERE = (("convert", "llada"), ("train",), ("eval", "score"), ("show",), ("ablations",))
 RUNNABLE = [line for path in ALL if path not in ELSEWHERE for line in examples(*path)]
 
 

@@ -1,5 +1,6 @@
 """`pdlm show`: captions beside their picture."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from pdlm_cli import engine
 from pdlm_cli.annotated import INKS, PICTURE, annotate
 from pdlm_cli.main import main
-from tests.cli.support import REPOSITORY, Dataset, box_mask
-from tests.cli.test_caption_command import FAST
+from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, box_mask
+from tests.cli.test_caption_command import FAST, examples
 
 PHOTO = REPOSITORY / "examples/photo"
 MASKS = [PHOTO / f"demo_mask_{i}.jpg" for i in range(3)]
@@ -56,6 +58,21 @@ def test_a_run_is_drawn_with_its_captions_and_errors(tmp_path: Path) -> None:
     with Image.open(out / "pictures.png") as page:
         assert page.width > PICTURE
     assert pq.read_table(out / "data").num_rows == 3
+
+
+def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Dataset(tmp_path)
+    dataset.region(dataset.image(name="photo.jpg"))
+    dataset.write()
+    for number in range(2):
+        Image.fromarray(box_mask(40, 30, 3, 4, 5 + number, 6)).save(tmp_path / f"mask-{number}.png")
+    assert pdlm("caption", "--input", dataset.file, "--output", tmp_path / "out", *FAST).exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "shipped_checkpoint", lambda: CHECKPOINT)
+    for line in examples("show"):
+        result = pdlm(*shlex.split(line)[1:])
+        assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "photo-captions.png").exists() and (tmp_path / "captions.png").exists()
 
 
 def test_an_outline_follows_its_mask() -> None:
