@@ -22,9 +22,8 @@ def of_rule(
         return released(masks, prompts, grid, tile, patch)
     if rule == "coverage":
         return coverage(masks, grid, tile, patch)
-    columns, rows = grid
-    tiles = columns * rows + (columns * rows > 1)
-    return np.zeros((len(masks), tiles, tile // patch, tile // patch), dtype=bool)
+    side = tile // patch
+    return _with_thumbnail(lambda columns, rows: np.zeros((len(masks), columns * rows, side, side), dtype=bool), grid)
 
 
 def released(masks: Masks, prompts: NDArray[np.int64], grid: tuple[int, int], tile: int, patch: int) -> Footprint:

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pdlm_cli.rows import Row
+from pdlm_cli.stdout import printable
 
 EXAMPLES = 5
 
@@ -117,4 +118,4 @@ class Report:
 
 def _plain(text: str) -> Text:
     """Text that can neither style the terminal nor move its cursor."""
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
+    return Text(printable(text))

@@ -11,45 +11,27 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
-from pdlm_cli.lock import lock_folder
+from pdlm_cli.lock import LockedFolder
 from pdlm_cli.parquet import part_bytes
 from pdlm_cli.rows import Row
 
 
-class RunDir:
-    """An output directory that this process alone writes to. A context manager: the lock ends with it."""
+class RunDir(LockedFolder):
+    """The output directory of one run."""
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         """Take the directory. Raises LockedError, OutputError, or ConfigError if it holds something else.
 
         Nothing of an earlier run is removed before `start`.
         """
-        self.path = path
+        super().__init__(path, "_pdlm", option="--output")
         self._data = path / "data"
-        self._state = path / "_pdlm"
-        try:
-            self._state.mkdir(parents=True, exist_ok=True)
-            self._lock = lock_folder(path, self._state / "lock")
-        except OSError as error:
-            raise OutputError(f"cannot write to {path}: {error.strerror}; --output names the folder") from error
-        try:
+        with self._unlocked_if_refused():
             self._refuse_existing(overwrite)
-        except BaseException:
-            self._lock.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.close()
 
     @property
     def log_path(self) -> Path:

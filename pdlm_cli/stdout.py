@@ -1,7 +1,12 @@
-"""stdout is for results that another program reads."""
+"""stdout is for results that another program reads; text from models and files is made harmless for a terminal."""
 
 import os
 import sys
+
+
+def printable(text: str) -> str:
+    """The text with what can style a terminal or move its cursor replaced."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def print_line(text: str) -> None:

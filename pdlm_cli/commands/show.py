@@ -52,7 +52,7 @@ def show(
     from pdlm_cli.annotated import sheet
     from pdlm_cli.errors import ConfigError, OutputError
     from pdlm_cli.showing import caption_picture, pages_of_run
-    from pdlm_cli.stdout import print_line
+    from pdlm_cli.stdout import print_line, printable
 
     if source.is_dir():
         if masks:
@@ -64,7 +64,7 @@ def show(
         captions, page = caption_picture(source, masks, model, device, dtype, decode, seed)
         target = Path(f"{source.stem}-captions.png")
         for number, caption in enumerate(captions, 1):
-            print_line(f"{number}  {caption}")
+            print_line(f"{number}  {printable(caption)}")
     target = output or target
     try:
         page.save(target)

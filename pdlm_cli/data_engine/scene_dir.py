@@ -12,13 +12,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.data_engine.records import SceneRecord
 from pdlm_cli.errors import ConfigError, OutputError
-from pdlm_cli.lock import lock_folder
+from pdlm_cli.lock import LockedFolder
 
 _OURS = (
     "_scenes/stats.json",
@@ -29,35 +28,17 @@ _OURS = (
 )
 
 
-class SceneDir:
-    """An output folder that this process, with its workers, alone writes to. A context manager."""
+class SceneDir(LockedFolder):
+    """The folder of one set of scenes, which workers write pictures and records into."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Take the folder, and go on where an earlier run with the same settings stopped.
 
         Raises LockedError, OutputError, or ConfigError if it holds something else.
         """
-        self.path = path
-        self._state = path / "_scenes"
-        try:
-            self._refuse_strangers()
-            (self._state / "records").mkdir(parents=True, exist_ok=True)
-            self._lock = lock_folder(path, self._state / "lock")
-        except OSError as error:
-            raise OutputError(f"cannot write to {path}: {error.strerror}; OUT names the folder") from error
-        try:
+        super().__init__(path, "_scenes", option="OUT", inside=("records",))
+        with self._unlocked_if_refused():
             self._begin(settings, overwrite)
-        except BaseException:
-            self._lock.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.close()
 
     @property
     def complete(self) -> bool:

@@ -8,46 +8,32 @@ out/scores.json       written last: the others are whole
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
-from pdlm_cli.lock import lock_folder
+from pdlm_cli.lock import LockedFolder
 
 LAST = "scores.json"
 
 
-class EvaluationDir:
-    """An output folder that this process alone writes to. A context manager: the lock ends with it."""
+class EvaluationDir(LockedFolder):
+    """The output folder of one evaluation."""
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         """Take the folder. Nothing in it is changed before `write`.
 
         Raises LockedError, OutputError, or ConfigError if it holds something else.
         """
-        self.path = path
-        state = path / "_eval"
-        try:
-            if path.is_dir() and any(path.iterdir()) and not state.is_dir():
-                raise ConfigError(f"{path} holds files that `pdlm eval` did not write; choose another --output")
-            state.mkdir(parents=True, exist_ok=True)
-            self._lock = lock_folder(path, state / "lock")
-        except OSError as error:
-            raise OutputError(f"cannot write to {path}: {error.strerror}; --output names the folder") from error
-        if (path / LAST).exists() and not overwrite:
-            self._lock.close()
-            raise ConfigError(
-                f"{path} already holds an evaluation; pass --overwrite to replace it, or choose another --output"
-            )
+        super().__init__(path, "_eval", option="--output")
+        with self._unlocked_if_refused():
+            if (path / LAST).exists() and not overwrite:
+                raise ConfigError(
+                    f"{path} already holds an evaluation; pass --overwrite to replace it, or choose another --output"
+                )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.close()
+    def _refuse_strangers(self) -> None:
+        if self.path.is_dir() and any(self.path.iterdir()) and not self._state.is_dir():
+            raise ConfigError(f"{self.path} holds files that `pdlm eval` did not write; choose another --output")
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Replace what an earlier evaluation left. files: content by name, LAST among them. Raises OutputError."""

@@ -11,6 +11,7 @@ from pdlm_cli.evaluation.judged import percent, score_table
 from pdlm_cli.evaluation.protocol import Scores
 from pdlm_cli.evaluation.regions import JudgedRegion
 from pdlm_cli.evaluation.scenes import SceneSet
+from pdlm_cli.stdout import printable
 
 
 def summary_table(found: Breakdown) -> Table:
@@ -74,7 +75,7 @@ def by_picture(regions: Iterable[JudgedRegion]) -> dict[str, list[JudgedRegion]]
 
 def visible(caption: str) -> str:
     """On one line, nothing in it that moves a cursor."""
-    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in caption)
+    text = printable(caption)
     return text if text.strip() else "(no caption)"
 
 
