@@ -30,6 +30,7 @@ from model.preprocess import check_masks, normalise, prepare_image, prepare_pass
 from model.roi import RELEASED_CELL, replay
 from model.tokens import Tokens
 from model.vision import RegionVisionTower
+from model.words import Words
 
 
 class PerceptionDLMBase(PreTrainedModel):
@@ -116,10 +117,12 @@ class PerceptionDLMBase(PreTrainedModel):
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         self.language_model.set_output_embeddings(new_embeddings)
 
-    def forward(self, batch: Batch, noise: Noise | None = None) -> Tensor:
-        """(B, R, G, V) logits at the slots of the batch; with noise, the training loss of the batch instead."""
-        if noise is not None:
-            return self.loss(batch, noise)
+    def forward(self, batch: Batch, aim: Noise | Words | None = None) -> Tensor:
+        """(B, R, G, V) logits at the slots of the batch; with something to aim at, the training loss instead."""
+        if isinstance(aim, Noise):
+            return self.loss(batch, aim)
+        if isinstance(aim, Words):
+            return self.word_loss(batch, aim)
         hidden = self.run(self.embed(batch), batch)
         return self.logits(hidden, batch.slots)
 
@@ -131,6 +134,10 @@ class PerceptionDLMBase(PreTrainedModel):
         counted = weights > 0  # logits of vocabulary size only where they are needed
         logits = self.language_model.lm_head(hidden[counted])
         return weighted_entropy(logits, batch.input_ids[counted], weights[counted])
+
+    def word_loss(self, batch: Batch, words: Words) -> Tensor:
+        """Scalar loss of a batch of regions whose captions are not to be written, only their words to be named."""
+        raise ValueError("words are learnt from regions, which this model does not have")
 
     def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
         """(B, L, D): what enters the decoder, image features in their places. `cell`: see `replay`."""
@@ -196,8 +203,15 @@ class PerceptionDLM(PerceptionDLMBase):
         """(B, L, D), RoI features in their places too."""
         if not self.config.roi_tokens or not any(len(own) for own in batch.boxes):  # or image-level questions
             return super().embed(batch, cell)
-        assert self.config.regions is not None
         tiles = self.encode(batch)
+        rois = self.rois(tiles, batch, cell)
+        embeds = self.language_model.model.embed_tokens(batch.input_ids)
+        embeds = _put(embeds, batch.image, tiles.flatten(0, 1))
+        return _put(embeds, batch.kind == Kind.ROI, rois.flatten(0, 1))
+
+    def rois(self, tiles: Tensor, batch: Batch, cell: int) -> Tensor:
+        """(regions of the batch, size * size, D): their RoI tokens, of image tokens (sum of T, n * n, D)."""
+        assert self.config.regions is not None
         rois = replay(
             tiles.split(batch.tile_counts),
             batch.grids,
@@ -206,9 +220,7 @@ class PerceptionDLM(PerceptionDLMBase):
             size=self.config.regions.roi_size,
             cell=cell,
         )
-        embeds = self.language_model.model.embed_tokens(batch.input_ids)
-        embeds = _put(embeds, batch.image, tiles.flatten(0, 1))
-        return _put(embeds, batch.kind == Kind.ROI, torch.cat(rois).flatten(0, 1))
+        return torch.cat(rois)
 
     def caption(
         self,
@@ -243,6 +255,10 @@ class PerceptionDLM(PerceptionDLMBase):
             for share, output in zip(shares[start : start + batch_size], outputs, strict=True):
                 captions.update(zip(share, output.captions, strict=True))
         return [captions[index] for index in range(len(stacked))]
+
+    def word_loss(self, batch: Batch, words: Words) -> Tensor:
+        rois = self.rois(self.encode(batch), batch, RELEASED_CELL["training"])
+        return words.loss(self.language_model.lm_head(rois.mean(dim=1)))
 
     def region_prompts(self, batch: Batch) -> Tensor | None:
         if batch.footprints is None:

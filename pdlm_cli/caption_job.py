@@ -77,8 +77,6 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
     with RunDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
         engine = load_engine(job.model, job.device, job.dtype, job.decode)
-        if engine.facts["weights"] == "random":
-            log.warning("%s has random weights: its captions are noise, good only to try things", engine.facts["model"])
         stop.defer()
         with open_progress(manifest.regions, form, console, doing="captioning", unit="regions") as progress:
             report = caption_manifest(manifest, engine, out, job, progress, stop)

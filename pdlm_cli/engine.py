@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pdlm_cli.errors import ConfigError, DeviceError
+from pdlm_cli.logs import log
 
 if TYPE_CHECKING:
     from model.decode import DecodeSettings, PassCaptions
@@ -105,6 +106,8 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
     except ValueError as error:
         raise ConfigError(str(error)) from error
     assert model.config.regions is not None
+    if model.config.random_weights:
+        log.warning("%s has random weights: its captions are noise, good only to try things", folder)
     facts = {
         "model": str(folder),
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),

@@ -44,11 +44,8 @@ class SceneSet:
     def draw(self, index: int) -> Scene:
         return draw_scene(self.seed, index, self.level, self.size, split=self.split, objects=self.objects)
 
-    def name(self, index: int) -> str:
-        """As `pdlm data scenes` names the picture."""
-        return f"{self.split}-{self.seed}-{index:06d}"
-
     def index(self, name: str) -> int:
+        """Of a picture by its name, as make_record gives it."""
         return int(name.rpartition("-")[2])
 
 

@@ -12,6 +12,7 @@ from model.batch import Batch, collate_images, collate_passes
 from model.config import PerceptionDLMConfig
 from model.diffusion import Noise
 from model.tokens import Tokens
+from model.words import Words, caption_words
 from pdlm_cli.training.job import TrainJob
 from pdlm_cli.training.noising import draw_noise, plain_words
 from pdlm_cli.training.samples import Sample, Samples
@@ -19,30 +20,32 @@ from pdlm_cli.training.samples import Sample, Samples
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """A batch of B samples and its noise. tokens: in all layouts, padding not counted. problems: see `Sample`."""
+    """A batch of B samples and what is to be learnt of it. tokens: in all layouts, padding not counted. problems: see
+    `Sample`."""
 
     batch: Batch
-    noise: Noise
+    aim: Noise | Words
     places: tuple[int, ...]
     tokens: int
     problems: tuple[str, ...]
 
     def to(self, device: torch.device) -> Self:
-        return replace(self, batch=self.batch.to(device), noise=self.noise.to(device))
+        return replace(self, batch=self.batch.to(device), aim=self.aim.to(device))
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes a TrainingBatch of samples, in a worker process."""
+    """Makes a TrainingBatch of samples, in a worker process. prior: of words, where they are what is learnt."""
 
     job: TrainJob
     config: PerceptionDLMConfig
     tokens: Tokens
+    prior: Tensor | None
     words: Tensor
 
     @classmethod
-    def of(cls, job: TrainJob, config: PerceptionDLMConfig, tokens: Tokens) -> Self:
-        return cls(job, config, tokens, plain_words(tokens))
+    def of(cls, job: TrainJob, config: PerceptionDLMConfig, tokens: Tokens, prior: Tensor | None = None) -> Self:
+        return cls(job, config, tokens, prior, plain_words(tokens))
 
     def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
         layouts = [sample.layout for sample in samples]
@@ -51,7 +54,14 @@ class Collator:
         else:
             batch = collate_passes([part for sample in samples for part in sample.parts], layouts, self.config)
         places = tuple(sample.place for sample in samples)
-        noise = draw_noise(
+        tokens = sum(len(layout.input_ids) for layout in layouts)
+        problems = tuple(problem for sample in samples for problem in sample.problems)
+        return TrainingBatch(batch, self._aim(batch, places), places, tokens, problems)
+
+    def _aim(self, batch: Batch, places: Sequence[int]) -> Noise | Words:
+        if self.prior is not None:
+            return caption_words(batch, self.prior)
+        return draw_noise(
             batch,
             places,
             self.job.noise,
@@ -60,9 +70,6 @@ class Collator:
             mask_token=self.tokens.mask,
             words=self.words,
         )
-        tokens = sum(len(layout.input_ids) for layout in layouts)
-        problems = tuple(problem for sample in samples for problem in sample.problems)
-        return TrainingBatch(batch, noise, places, tokens, problems)
 
 
 class MicroBatches(Sampler[list[int]]):

@@ -48,7 +48,7 @@ def _steps(job: TrainJob, ready: Prepared, processes: int) -> str:
 
 
 def _memory(job: TrainJob, ready: Prepared, samples: list[Sample]) -> str:
-    batch = Collator.of(job, ready.model.config, ready.model.tokens)(samples)
+    batch = Collator.of(job, ready.model.config, ready.model.tokens, ready.prior)(samples)
     sizes = memory_bytes(ready.model, batch, bf16=job.precision == "bf16", checkpointing=job.gradient_checkpointing)
     lines = [f"{name:<12} {size / GIB:>9.3f} GiB" for name, size in sizes.items()]
     return "\n".join([*lines, f"{'in all':<12} {sum(sizes.values()) / GIB:>9.3f} GiB"])

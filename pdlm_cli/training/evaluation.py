@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model.chat import ChatSettings, answer_layout
 from model.config import PerceptionDLMConfig
@@ -23,12 +23,12 @@ from pdlm_cli.training.show import draw_sample
 class HeldOut:
     """The first samples of the held-out sources, the same at every evaluation, and noised the same."""
 
-    def __init__(self, job: TrainJob, config: PerceptionDLMConfig, tokens: Tokens) -> None:
+    def __init__(self, job: TrainJob, config: PerceptionDLMConfig, tokens: Tokens, prior: Tensor | None = None) -> None:
         """Raises InputError if a source cannot be read or does not fit the model."""
         self.job = replace(job, batch=job.report.samples, micro_batch=1, noise=Noising(times="stratified"))
         data = replace(job.data, sources=job.data.held_out)
         self.samples = Samples(data.sources, data, config, tokens, seed=0)
-        self._collate = Collator.of(self.job, config, tokens)
+        self._collate = Collator.of(self.job, config, tokens, prior)
 
     @torch.no_grad()
     def losses(self, model: nn.Module, device: torch.device) -> dict[str, float]:
@@ -39,7 +39,7 @@ class HeldOut:
             sample = self.samples[place]
             inputs = self._collate([sample]).to(device)
             kind = "regions" if isinstance(sample.prepared, PreparedPass) else "chat"
-            loss = float(model(inputs.batch, inputs.noise))
+            loss = float(model(inputs.batch, inputs.aim))
             found["eval_loss"].append(loss)
             found[f"eval_loss_{kind}"].append(loss)
         kinds = [name for name, values in found.items() if values]

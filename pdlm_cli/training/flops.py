@@ -3,6 +3,7 @@
 from torch import nn
 
 from model.pdlm import PerceptionDLMBase
+from model.words import Words
 from pdlm_cli.training.collate import TrainingBatch
 from pdlm_cli.training.start import module_of, parameter_counts
 
@@ -19,12 +20,16 @@ def batch_flops(model: PerceptionDLMBase, inputs: TrainingBatch) -> float:
     """
     batch = inputs.batch
     patches = len(batch.tiles) * model.config.patch_grid**2
-    labels = int((inputs.noise.weights(batch.labelled) > 0).sum())  # logits are only computed where the loss counts
+    # Logits are only computed where the loss counts.
+    if isinstance(inputs.aim, Words):
+        read, labels = 0, len(inputs.aim.present)
+    else:
+        read, labels = inputs.tokens, int((inputs.aim.weights(batch.labelled) > 0).sum())
     tokens = {
         "regions": 0,
         "vision": patches,
         "connector": patches // model.config.unshuffle**2,
-        "decoder": inputs.tokens,
+        "decoder": read,
     }
     parameters: dict[str, list[tuple[str, nn.Parameter]]] = {module: [] for module in tokens}
     for name, parameter in model.named_parameters():

@@ -80,10 +80,12 @@ class ModelStart:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW under a cosine schedule. module_lr: learning rates of single modules. freeze: modules that stay as they
-    are. warmup: share of the steps. clip: largest norm of the gradient, 0 for any."""
+    """AdamW under a cosine schedule. method: muon for matrices in place of AdamW, which learns from fewer samples where
+    little is known yet. module_lr: learning rates of single modules. freeze: modules that stay as they are. warmup:
+    share of the steps. clip: largest norm of the gradient, 0 for any."""
 
     lr: float
+    method: Literal["adamw", "muon"] = "adamw"
     module_lr: dict[str, float] | None = None
     freeze: tuple[str, ...] = ()
     warmup: float = 0.03
@@ -162,7 +164,8 @@ class TrainJob:
     output: folder of the run. batch: samples of an optimizer step, over all processes. micro_batch: samples of one
     forward of one process. epochs, max_steps: how long; exactly one of them. precision: of activations; weights and
     optimizer are fp32. device: auto prefers CUDA. strategy: of several processes. deepspeed: its JSON configuration,
-    in place of a strategy. lora: adapters in place of the whole decoder.
+    in place of a strategy. objective: to write captions, or only to name their words from RoI tokens, which teaches a
+    tower from nothing (see model/words.py). lora: adapters in place of the whole decoder.
     """
 
     output: str
@@ -179,6 +182,7 @@ class TrainJob:
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     deepspeed: str | None = None
     seed: int = 0
+    objective: Literal["captions", "words"] = "captions"
     lora: Lora | None = None
     noise: Noising = Noising()
     report: Reporting = Reporting()
@@ -196,8 +200,13 @@ class TrainJob:
             raise ValueError(f"batch: expected a multiple of micro_batch {self.micro_batch}, found {self.batch}")
         if self.lora is not None and "decoder" in self.optimizer.freeze:
             raise ValueError("optimizer.freeze: lora trains only adapters of the decoder already; leave decoder out")
+        if self.optimizer.method == "muon" and (self.deepspeed is not None or self.strategy != "ddp"):
+            raise ValueError("optimizer.method: muon needs whole matrices; expected strategy ddp without deepspeed")
         if self.deepspeed is not None and self.strategy != "ddp":
             raise ValueError(f"expected either deepspeed or strategy {self.strategy}, found both")
+        kinds = {source.kind for source in (*self.data.sources, *self.data.held_out)}
+        if self.objective == "words" and "chat" in kinds:
+            raise ValueError("objective: words are learnt from regions, found data of another kind")
         if self.report.eval and not self.data.held_out:
             raise ValueError("report.eval: expected data.held_out to evaluate on, found none")
 

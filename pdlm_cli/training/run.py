@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from torch import Tensor
 from transformers import TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from model.pdlm import PerceptionDLMBase
+from model.words import word_prior
 from pdlm_cli import logs
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.logs import log
@@ -38,11 +41,13 @@ from pdlm_cli.training.zero import check_deepspeed
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model with its samples, before the first step. steps: of the optimizer, in all."""
+    """A model with its samples, before the first step. prior: of words, if they are what is learnt. steps: of the
+    optimizer, in all."""
 
     model: PerceptionDLMBase
     samples: Samples
     held_out: HeldOut | None
+    prior: Tensor | None
     steps: int
 
 
@@ -52,14 +57,17 @@ def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
         check_deepspeed(job.deepspeed)
     model = _model(job, checkpoint)
     samples = Samples(job.data.sources, job.data, model.config, model.tokens, job.seed)
-    held_out = HeldOut(job, model.config, model.tokens) if job.report.eval else None
+    prior = None
+    if job.objective == "words":
+        prior = word_prior(model.tokens, model.config.text_config.vocab_size, _texts(job))
+    held_out = HeldOut(job, model.config, model.tokens, prior) if job.report.eval else None
     try:
         steps = job.max_steps or samples.stream.length(job.epochs or 0) // job.batch
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if not steps:
         raise ConfigError(f"{job.epochs} epochs hold less than one batch of {job.batch} samples; set max_steps")
-    return Prepared(model, samples, held_out, steps)
+    return Prepared(model, samples, held_out, prior, steps)
 
 
 def process_count() -> int:
@@ -72,14 +80,18 @@ def _model(job: TrainJob, checkpoint: Path | None) -> PerceptionDLMBase:
     if checkpoint is not None and job.lora is None:
         model = load_trained(checkpoint)
     else:
-        texts = (text for source in job.data.sources for text in open_records(source, held_blocks=1).texts())
-        model = start_model(job.model, job.seed, texts)
+        model = start_model(job.model, job.seed, _texts(job))
     if job.lora is not None:
         add_adapters(model, job.lora, job.seed)
     freeze(model, job.optimizer, adapters=job.lora is not None)
     if checkpoint is not None and job.lora is not None:
         load_trained_part(model, checkpoint)
     return model
+
+
+def _texts(job: TrainJob) -> Iterator[str]:
+    for source in job.data.sources:
+        yield from open_records(source, held_blocks=1).texts()
 
 
 def run(job: TrainJob, *, resume: bool, log_format: str, stop: StopSignals) -> int:
@@ -124,7 +136,7 @@ def _train(
     bar = form == "rich" and folder.writer
     meter = Meter(console, bar=bar, total=ready.steps, done=before["step"], peak_flops=_peak_flops(arguments))
     bad = BadSamples(job.data.max_bad_share, before["samples_seen"], before["bad_samples"])
-    parts = Parts(job, folder, ready.samples, ready.held_out, bad, meter, stop)
+    parts = Parts(job, folder, ready.samples, ready.held_out, ready.prior, bad, meter, stop)
     try:
         trainer = PdlmTrainer(ready.model, arguments, parts)
     except ValueError as error:

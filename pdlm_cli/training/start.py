@@ -68,16 +68,19 @@ def recompute_activations(model: PerceptionDLMBase) -> None:
 
 
 def parameter_groups(model: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
-    """For AdamW: one group for each module and kind of decay; gains, biases and embeddings do not decay."""
-    groups: dict[tuple[str, bool], dict[str, Any]] = {}
+    """One group for each module and kind of parameter; gains, biases and embeddings do not decay. `matrices`: whether
+    a group is of matrices between hidden states, which Muon is for."""
+    groups: dict[tuple[str, bool, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         module = module_of(name)
         decays = parameter.ndim > 1 and "embed" not in name
+        matrix = optimizer.method == "muon" and decays and parameter.ndim == 2 and "lm_head" not in name
         rate = (optimizer.module_lr or {}).get(module, optimizer.lr)
-        empty = {"params": [], "lr": rate, "weight_decay": optimizer.weight_decay if decays else 0.0, "module": module}
-        groups.setdefault((module, decays), empty)["params"].append(parameter)
+        decay = optimizer.weight_decay if decays else 0.0
+        empty = {"params": [], "lr": rate, "weight_decay": decay, "module": module, "matrices": matrix}
+        groups.setdefault((module, decays, matrix), empty)["params"].append(parameter)
     return list(groups.values())
 
 

@@ -25,6 +25,7 @@ from pdlm_cli.training.flops import batch_flops
 from pdlm_cli.training.job import TrainJob
 from pdlm_cli.training.lora import merged
 from pdlm_cli.training.meter import Meter
+from pdlm_cli.training.muon import MuonAdamW
 from pdlm_cli.training.run_folder import RunFolder
 from pdlm_cli.training.samples import Sample, Samples, settle_worker
 from pdlm_cli.training.start import parameter_groups, recompute_activations
@@ -54,7 +55,7 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: 
         disable_tqdm=True,
         remove_unused_columns=False,
         use_cpu=job.device == "cpu",
-        ddp_find_unused_parameters=False,
+        ddp_find_unused_parameters=job.objective == "words",  # which pass by the decoder's blocks
         fsdp="full_shard" if sharded else None,
         fsdp_config=dict(FSDP2) if sharded else None,
         deepspeed=job.deepspeed,
@@ -78,20 +79,21 @@ class Parts:
     folder: RunFolder
     samples: Samples
     held_out: HeldOut | None
+    prior: Tensor | None
     bad: BadSamples
     meter: Meter
     stop: StopSignals
 
 
 class PdlmTrainer(Trainer):
-    """Feeds TrainingBatch objects to `model(batch, noise)`."""
+    """Feeds TrainingBatch objects to `model(batch, aim)`."""
 
     optimizer: torch.optim.Optimizer | None
     control: TrainerControl
 
     def __init__(self, model: PerceptionDLMBase, arguments: TrainingArguments, parts: Parts) -> None:
         self.parts = parts
-        self.collator = Collator.of(parts.job, model.config, model.tokens)
+        self.collator = Collator.of(parts.job, model.config, model.tokens, parts.prior)
         self.plain_model = model  # never wrapped
         state = PartialState()
         if arguments.fsdp and state.distributed_type == DistributedType.MULTI_CPU:
@@ -133,7 +135,7 @@ class PdlmTrainer(Trainer):
         self.parts.bad.note(len(inputs.places), inputs.problems)
         processes = self.args.world_size
         self.parts.meter.add(inputs.tokens * processes, self.floating_point_ops(inputs) * processes)
-        loss: Tensor = model(inputs.batch, inputs.noise)
+        loss: Tensor = model(inputs.batch, inputs.aim)
         return loss
 
     def floating_point_ops(self, inputs: TrainingBatch) -> float:
@@ -143,7 +145,8 @@ class PdlmTrainer(Trainer):
         if self.optimizer is None:
             settings = self.parts.job.optimizer
             groups = parameter_groups(model or self.model, settings)
-            self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+            kind = MuonAdamW if settings.method == "muon" else torch.optim.AdamW
+            self.optimizer = kind(groups, betas=settings.betas, eps=settings.eps)
         return self.optimizer
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -152,7 +155,7 @@ class PdlmTrainer(Trainer):
         assert held_out is not None
         whole = not self.is_fsdp_enabled and not self.is_deepspeed_enabled
         metrics = held_out.losses(self.model_wrapped, self.args.device)
-        if whole and self.args.process_index == 0:
+        if whole and self.args.process_index == 0 and self.parts.prior is None:
             metrics |= held_out.write_captions(self.plain_model, self.parts.folder.samples, self.state.global_step)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

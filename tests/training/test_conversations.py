@@ -132,8 +132,8 @@ def test_samples_of_several_pictures_in_a_batch_equal_them_alone(tmp_path):
     collate = Collator.of(settings_of(tmp_path / "chat.json"), MODEL.config, MODEL.tokens)
     together = collate(samples)
     alone = [collate([sample]) for sample in samples]
-    losses = torch.stack([MODEL(inputs.batch, inputs.noise) for inputs in alone])
-    torch.testing.assert_close(MODEL(together.batch, together.noise), losses.mean())
+    losses = torch.stack([MODEL(inputs.batch, inputs.aim) for inputs in alone])
+    torch.testing.assert_close(MODEL(together.batch, together.aim), losses.mean())
     batch = collate_images(samples[-1].images, [samples[-1].layout])
     tiles = [len(image.tiles) for image in samples[-1].images]
     assert batch.tile_counts == tuple(tiles)
@@ -186,4 +186,4 @@ def test_chat_gives_a_question_with_its_answer(tmp_path):
     }
     inputs = Collator.of(settings, MODEL.config, MODEL.tokens)(found)
     assert int(inputs.batch.labelled.sum()) == 36
-    assert MODEL(inputs.batch, inputs.noise).isfinite()
+    assert MODEL(inputs.batch, inputs.aim).isfinite()

@@ -38,7 +38,7 @@ def test_operations_are_those_that_torch_counts(tmp_path, frozen, lora, replace)
     samples = Samples(settings.data.sources, settings.data, model.config, model.tokens, seed=0)
     inputs = Collator.of(settings, model.config, model.tokens)([samples[0]])
     with FlopCounterMode(display=False) as counter:
-        model(inputs.batch, inputs.noise).backward()
+        model(inputs.batch, inputs.aim).backward()
     counted = sum(
         value
         for operation, value in counter.get_flop_counts()["Global"].items()

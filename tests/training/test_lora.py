@@ -33,16 +33,16 @@ def test_merged_weights_compute_what_the_adapters_do_as_peft_merges_them(tmp_pat
     model, lora = random_model("tiny", seed=0), Lora(rank=4, alpha=8, targets=("q_proj", "down_proj"))
     inputs = batch_of(job(squares(tmp_path, 3), tmp_path), model)
     plain = copy.deepcopy(model)
-    before = plain(inputs.batch, inputs.noise)
+    before = plain(inputs.batch, inputs.aim)
     add_adapters(model, lora, seed=1)
-    assert torch.equal(model(inputs.batch, inputs.noise), before)  # they start as nothing
+    assert torch.equal(model(inputs.batch, inputs.aim), before)  # they start as nothing
     for name, parameter in model.named_parameters():
         if is_adapter(name):
             parameter.data = torch.randn_like(parameter) / 8
-    adapted = model(inputs.batch, inputs.noise)
+    adapted = model(inputs.batch, inputs.aim)
     assert abs(adapted - before) > 1e-3
     plain.load_state_dict(merged(model.state_dict(), lora))
-    torch.testing.assert_close(plain(inputs.batch, inputs.noise), adapted)
+    torch.testing.assert_close(plain(inputs.batch, inputs.aim), adapted)
 
     layer = model.language_model.model.layers[0].self_attn.q_proj
     layer.merge()
@@ -91,9 +91,9 @@ def test_a_trained_model_is_a_plain_checkpoint_and_its_decoder_changed_only_wher
     assert train(job(data, tmp_path / "start", **changes | {"max_steps": 1, "optimizer": {"lr": 1e-12}})) == 0
     before = weights(tmp_path / "start")
     inputs = batch_of(replace(settings, batch=12, noise=Noising(times="stratified")), model)
-    late = model(inputs.batch, inputs.noise).item()
+    late = model(inputs.batch, inputs.aim).item()
     model.load_state_dict(before)
-    assert late < model(inputs.batch, inputs.noise).item() - 0.3  # frozen random embeddings leave no more
+    assert late < model(inputs.batch, inputs.aim).item() - 0.3  # frozen random embeddings leave no more
     assert before.keys() == after.keys()
     moved = {
         name.split(".")[-2]

@@ -36,7 +36,7 @@ def test_a_mixed_batch_equals_its_samples_one_by_one(tmp_path):
 
     def gradients(*batches) -> tuple[float, dict[str, torch.Tensor]]:
         model.zero_grad()
-        losses = [model(inputs.batch, inputs.noise) / len(batches) for inputs in batches]
+        losses = [model(inputs.batch, inputs.aim) / len(batches) for inputs in batches]
         torch.stack(losses).sum().backward()
         return sum(loss.item() for loss in losses), {n: p.grad.clone() for n, p in model.named_parameters()}
 

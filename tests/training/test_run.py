@@ -111,7 +111,7 @@ def test_recomputed_activations_give_the_same_gradients(tmp_path):
 
     def gradients() -> dict[str, torch.Tensor]:
         model.zero_grad()
-        model(inputs.batch, inputs.noise).backward()
+        model(inputs.batch, inputs.aim).backward()
         return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
     kept = gradients()

@@ -198,16 +198,16 @@ def test_a_sample_gets_the_same_noise_in_whatever_batch(tmp_path):
     together = collate(four)
     for row, sample in enumerate(four):
         alone = collate([sample])
-        assert torch.equal(alone.noise.probability, together.noise.probability[row : row + 1])
+        assert torch.equal(alone.aim.probability, together.aim.probability[row : row + 1])
         mine = together.batch.labelled[row]
-        assert torch.equal(alone.noise.hit[alone.batch.labelled], together.noise.hit[row, mine])
-        assert torch.equal(alone.noise.tokens[alone.batch.labelled], together.noise.tokens[row, mine])
+        assert torch.equal(alone.aim.hit[alone.batch.labelled], together.aim.hit[row, mine])
+        assert torch.equal(alone.aim.tokens[alone.batch.labelled], together.aim.tokens[row, mine])
 
 
 def test_stratified_times_fall_one_into_each_part(tmp_path):
     settings = replace(job(squares(tmp_path, 6), tmp_path), noise=Noising(times="stratified"), batch=8)
     samples = open_samples(settings)
-    probability = Collator.of(settings, MODEL.config, MODEL.tokens)([samples[p] for p in range(8)]).noise.probability
+    probability = Collator.of(settings, MODEL.config, MODEL.tokens)([samples[p] for p in range(8)]).aim.probability
     edges = mask_probability(torch.arange(9) / 8)
     assert ((probability >= edges[:-1]) & (probability <= edges[1:])).all()
 
@@ -216,11 +216,11 @@ def test_replacement_noise_puts_words_where_masks_were(tmp_path):
     settings = replace(job(squares(tmp_path, 6), tmp_path), noise=Noising(replace=0.5))
     samples = open_samples(settings)
     inputs = Collator.of(settings, MODEL.config, MODEL.tokens)([samples[place] for place in range(20)])
-    hit = inputs.noise.tokens[inputs.noise.hit]
+    hit = inputs.aim.tokens[inputs.aim.hit]
     masked = (hit == MODEL.tokens.mask).float().mean().item()
     assert 0.35 < masked < 0.65
     assert (hit[hit != MODEL.tokens.mask] < 256).all()
-    assert inputs.noise.replaced
+    assert inputs.aim.replaced
 
 
 def test_models_start_from_widths_or_an_image_level_checkpoint(tmp_path):

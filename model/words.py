@@ -1,0 +1,54 @@
+"""Which words the caption of a region has, read from its RoI tokens alone: a first lesson for a tower from nothing.
+
+A released tower was taught with texts before it met its decoder. One from nothing is taught here, by classifying the
+tokens of captions (SuperClass, Huang et al. 2024), with the decoder's own head, whose blocks take no part.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.batch import Batch
+from model.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Words:
+    """present: (N, V) whether the caption of each region of a batch has each token. weights: (N,) of regions, of
+    sum 1. prior: (V,) log odds of each token in any caption, so that only what differs must be learnt."""
+
+    present: Tensor
+    weights: Tensor
+    prior: Tensor
+
+    def to(self, device: torch.device) -> "Words":
+        """The same words on a device."""
+        moved = (value.to(device, non_blocking=True) for value in (self.present, self.weights, self.prior))
+        return Words(*moved)
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """Cross-entropy of (N, V) logits, summed over the vocabulary: each sample counts alike, as do its regions."""
+        each = F.binary_cross_entropy_with_logits(logits.float() + self.prior, self.present, reduction="none")
+        return each.sum(dim=1) @ self.weights
+
+
+def caption_words(batch: Batch, prior: Tensor) -> Words:
+    """The words of the captions that fill the slots of a batch, regions one after the other."""
+    present, weights = [], []
+    for ids, slots in zip(batch.input_ids, batch.slots, strict=True):
+        own = [torch.zeros_like(prior).index_fill(0, ids[slot[slot >= 0]], 1.0) for slot in slots if slot[0] >= 0]
+        present += own
+        weights += [1 / len(own) / len(batch.slots)] * len(own)
+    return Words(torch.stack(present), torch.tensor(weights), prior)
+
+
+def word_prior(tokens: Tokens, vocabulary: int, texts: Iterable[str]) -> Tensor:
+    """(V,) log odds that a text has each token of a vocabulary of so many."""
+    counts, total = torch.zeros(vocabulary), 0
+    for text in texts:
+        counts[list(set(tokens.encode(text)))] += 1
+        total += 1
+    return torch.logit((counts + 0.5) / (total + 1))
