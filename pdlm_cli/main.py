@@ -12,7 +12,7 @@ from pdlm_cli.errors import Interrupted, PdlmError
 # name -> its line in `pdlm --help`, kept here so that the list costs no import of the command.
 COMMANDS = {
     "caption": "Caption every masked region of a set of images.",
-    "show": "Draw captions beside their picture: of one picture, or of a run.",
+    "show": "Draw captions beside their picture, or how a training run learnt.",
     "convert": "Make or convert checkpoints.",
     "train": "Train a model, as a job file says.",
     "ablations": "Repeat the paper's ablations in miniature.",

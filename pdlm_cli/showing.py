@@ -26,7 +26,7 @@ def pages_of_run(run: Path, pictures: int) -> list[Image.Image]:
     """A page for each of the first pictures of a run of `pdlm caption`. Raises ConfigError, InputError."""
     record = run / "_pdlm" / "run.json"
     if not record.is_file():
-        raise ConfigError(f"{run} holds no run of pdlm caption: there is no {record}")
+        raise ConfigError(f"{run} holds no run, neither of pdlm caption nor of pdlm train: there is no {record}")
     job = json.loads(record.read_text())["job"]
     said = _captions(run)
     root = Path(job["images"])

@@ -1,6 +1,5 @@
 """`pdlm ablations`: the runs that are missing, one after the other, then the table of what is there."""
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pdlm_cli.ablations.results import Measured, Result, read_result, read_resul
 from pdlm_cli.ablations.variants import BASE
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.logs import log
+from pdlm_cli.plotting import require_matplotlib
 from pdlm_cli.signals import StopSignals
 
 SESSION = "starting from "  # how training logs that it begins, or goes on
@@ -39,8 +39,7 @@ class AblationJob:
 def run(job: AblationJob, log_format: str, stop: StopSignals) -> int:
     """Returns the exit code: 0, or 128 + signal. The same command goes on. Raises PdlmError."""
     console, form = logs.configure(log_format)
-    if importlib.util.find_spec("matplotlib") is None:  # better now than after hours
-        raise ConfigError("the plots need matplotlib; install it: pip install 'pdlm[plots]'")
+    require_matplotlib()  # better now than after hours
     runs = plan_runs(job.jobs, job.output, range(job.seeds), job.only, job.max_steps)
     if not job.render_only:
         missing = missing_runs(runs, job.output, job.pictures)

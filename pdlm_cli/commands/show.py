@@ -1,5 +1,6 @@
 """`pdlm show`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ import click
 from pdlm_cli.options import decode_options, model_options, sampling_seed_option
 
 
-@click.command(short_help="Draw captions beside their picture: of one picture, or of a run.")
+@click.command(short_help="Draw captions beside their picture, or how a training run learnt.")
 @click.argument("source", type=click.Path(path_type=Path, exists=True), metavar="IMAGE|RUN")
 @click.argument("masks", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Picture to write.  [default: IMAGE-captions.png in this folder, or RUN/pictures.png]",
+    help="Picture to write.  [default: IMAGE-captions.png in this folder, RUN/pictures.png or RUN/curves.png]",
 )
 @click.option(
     "--pictures",
@@ -37,7 +38,8 @@ def show(
     seed: int,
     **decode: Any,
 ) -> None:
-    """Caption regions of one IMAGE and draw them, or draw what `pdlm caption` wrote into the folder RUN.
+    """Caption regions of one IMAGE and draw them, or draw what `pdlm caption` wrote into the folder RUN. Of
+    a RUN of `pdlm train`, finished or not, losses and learning rate are drawn.
 
     MASKS are pictures that are bright inside the region, one a region, or annotation files with regions of IMAGE.
     Each region is outlined and numbered, its caption stands beside in the same color. Captions of an IMAGE are
@@ -48,26 +50,31 @@ def show(
       pdlm show photo.jpg mask-0.png mask-1.png
       pdlm show photo.jpg masks.json --output captions.png
       pdlm show out/ --pictures 12
+      pdlm show out/train/tiny
     """
     from pdlm_cli.annotated import sheet
     from pdlm_cli.errors import ConfigError, OutputError
     from pdlm_cli.showing import caption_picture, pages_of_run
     from pdlm_cli.stdout import print_line, printable
+    from pdlm_cli.training.curves import draw_curves, is_training_run
 
-    if source.is_dir():
-        if masks:
-            raise ConfigError(f"{source} is a folder, taken for a run, which has its masks already; leave MASKS out")
-        page, target = sheet(pages_of_run(source, pictures)), source / "pictures.png"
+    if source.is_dir() and masks:
+        raise ConfigError(f"{source} is a folder, taken for a run, which has its masks already; leave MASKS out")
+    save: Callable[[Path], object]
+    if is_training_run(source):
+        save, target = draw_curves(source).savefig, source / "curves.png"
+    elif source.is_dir():
+        save, target = sheet(pages_of_run(source, pictures)).save, source / "pictures.png"
     else:
         if not masks:
             raise ConfigError(f"{source} needs MASKS: mask pictures, one a region, or an annotation file")
         captions, page = caption_picture(source, masks, model, device, dtype, decode, seed)
-        target = Path(f"{source.stem}-captions.png")
+        save, target = page.save, Path(f"{source.stem}-captions.png")
         for number, caption in enumerate(captions, 1):
             print_line(f"{number}  {printable(caption)}")
     target = output or target
     try:
-        page.save(target)
+        save(target)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot write {target}: {error}") from error
     click.echo(f"wrote {target}", err=True)

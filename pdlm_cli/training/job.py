@@ -163,9 +163,10 @@ class TrainJob:
 
     output: folder of the run. batch: samples of an optimizer step, over all processes. micro_batch: samples of one
     forward of one process. epochs, max_steps: how long; exactly one of them. precision: of activations; weights and
-    optimizer are fp32. device: auto prefers CUDA. strategy: of several processes. deepspeed: its JSON configuration,
-    in place of a strategy. objective: to write captions, or only to name their words from RoI tokens, which teaches a
-    tower from nothing (see model/words.py). lora: adapters in place of the whole decoder.
+    optimizer are fp32. export: what the trained model is written in. device: auto prefers CUDA. strategy: of several
+    processes. deepspeed: its JSON configuration, in place of a strategy. objective: to write captions, or only to name
+    their words from RoI tokens, which teaches a tower from nothing (see model/words.py). lora: adapters in place of the
+    whole decoder.
     """
 
     output: str
@@ -177,6 +178,7 @@ class TrainJob:
     epochs: float | None = None
     max_steps: int | None = None
     precision: Literal["fp32", "bf16"] = "bf16"
+    export: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
     device: Literal["auto", "cpu"] = "auto"
     strategy: Literal["ddp", "fsdp2"] = "ddp"

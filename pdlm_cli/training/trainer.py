@@ -220,11 +220,17 @@ class PdlmTrainer(Trainer):
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
 
     def export(self, folder: Path) -> None:
-        """Write the whole model as safetensors, gathered from all processes, adapters made part of it."""
+        """Write the whole model as safetensors, gathered from all processes, adapters made part of it. The last thing
+        that is done with it: it has the precision of the export afterwards."""
+        job = self.parts.job
         state = self.accelerator.get_state_dict(self.model_wrapped)
+        if job.lora is not None and self.args.should_save:
+            state = merged(state, job.lora)
+        if job.export == "bf16":
+            self.plain_model.to(torch.bfloat16)  # which its config states
+            state = {name: value.to(torch.bfloat16) for name, value in state.items()}
         if self.args.should_save:
-            lora = self.parts.job.lora
-            self.plain_model.save_pretrained(folder, state_dict=merged(state, lora) if lora is not None else state)
+            self.plain_model.save_pretrained(folder, state_dict=state)
 
 
 class Watcher(TrainerCallback):

@@ -67,6 +67,9 @@ def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for number in range(2):
         Image.fromarray(box_mask(40, 30, 3, 4, 5 + number, 6)).save(tmp_path / f"mask-{number}.png")
     assert pdlm("caption", "--input", dataset.file, "--output", tmp_path / "out", *FAST).exit_code == 0
+    training = tmp_path / "out/train/tiny"
+    training.mkdir(parents=True)
+    (training / "log.jsonl").write_text('{"event": "step", "step": 1, "loss": 2.0, "learning_rate": 0.1}\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "shipped_checkpoint", lambda: CHECKPOINT)
     for line in examples("show"):

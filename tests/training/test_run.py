@@ -121,3 +121,12 @@ def test_recomputed_activations_give_the_same_gradients(tmp_path):
     assert len(runs) == 3 * len(blocks)  # once more in the forward pass, and once in the backward pass
     for name, value in kept.items():
         torch.testing.assert_close(recomputed[name], value, rtol=1e-5, atol=1e-8, msg=name)
+
+
+def test_a_model_is_written_in_the_precision_of_its_export(tmp_path):
+    data = squares(tmp_path / "data", 4)
+    assert train(job(data, tmp_path / "full", max_steps=2)) == 0
+    assert train(job(data, tmp_path / "half", max_steps=2, export="bf16")) == 0
+    full, half = weights(tmp_path / "full"), weights(tmp_path / "half")
+    assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in full.items())
+    assert json.loads((tmp_path / "half/model/config.json").read_text())["dtype"] == "bfloat16"
