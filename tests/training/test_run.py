@@ -24,7 +24,7 @@ from tests.training.support import (
 
 
 def test_squares_are_learnt_to_the_letter(tmp_path):
-    data = squares(tmp_path / "data", 4, regions=2, columns=2)
+    data = squares(tmp_path / "data", 8, regions=2, columns=2)
     source = {"path": str(data)}
     settings = job(
         data,
@@ -32,23 +32,23 @@ def test_squares_are_learnt_to_the_letter(tmp_path):
         batch=8,
         micro_batch=8,
         max_steps=400,
-        optimizer={"lr": 2e-3, "betas": [0.9, 0.98]},
+        optimizer={"lr": 4e-3, "betas": [0.9, 0.98], "method": "muon"},
         noise={"times": "stratified"},
-        report={"log": 50, "save": 1000, "eval": 200, "samples": 4, "steps": 6, "to": []},
+        report={"log": 50, "save": 1000, "eval": 200, "samples": 8, "steps": 6, "to": []},
         data={"sources": [source], "held_out": [source], "caption_length": 6, "workers": 0},
     )
     assert train(settings) == 0
     model = load_model(tmp_path / "out/model", dtype=torch.float32, device=torch.device("cpu"))
     assert not model.config.random_weights
     samples = Samples(settings.data.sources, settings.data, model.config, model.tokens, seed=0)
-    for place in range(4):
+    for place in range(8):
         record = samples.records[0][place]
         picture, masks, captions = picture_of(record, data.parent)
         assert [caption.text for caption in model.caption(picture, masks, steps=6, length=6)] == captions
     shown = tmp_path / "out/samples/step-000400"
     lines = [json.loads(line) for line in (shown / "captions.jsonl").read_text().splitlines()]
     assert all(line["expected"] == line["found"] for line in lines)
-    assert len(list(shown.glob("*.png"))) == 4
+    assert len(list(shown.glob("*.png"))) == 8
 
 
 def picture_of(record, folder):
