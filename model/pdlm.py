@@ -5,7 +5,7 @@ PerceptionDLMBase is the same without regions.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +30,7 @@ from model.preprocess import check_masks, normalise, prepare_image, prepare_pass
 from model.roi import RELEASED_CELL, replay
 from model.tokens import Tokens
 from model.vision import RegionVisionTower
-from model.words import Words
+from model.words import Both, Words, aims
 
 
 class PerceptionDLMBase(PreTrainedModel):
@@ -117,32 +117,49 @@ class PerceptionDLMBase(PreTrainedModel):
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         self.language_model.set_output_embeddings(new_embeddings)
 
-    def forward(self, batch: Batch, aim: Noise | Words | None = None) -> Tensor:
+    def forward(self, batch: Batch, aim: Noise | Words | Both | None = None) -> Tensor:
         """(B, R, G, V) logits at the slots of the batch; with something to aim at, the training loss instead."""
-        if isinstance(aim, Noise):
+        if aim is not None:
             return self.loss(batch, aim)
-        if isinstance(aim, Words):
-            return self.word_loss(batch, aim)
         hidden = self.run(self.embed(batch), batch)
         return self.logits(hidden, batch.slots)
 
-    def loss(self, batch: Batch, noise: Noise) -> Tensor:
-        """Scalar training loss (equation 2) of a batch, of which the model sees the tokens of `noise`."""
+    def loss(self, batch: Batch, aim: Noise | Words | Both) -> Tensor:
+        """Scalar training loss: of texts, of words, or of both from one look at the pictures."""
+        features = self.features(batch, RELEASED_CELL["training"])
+        noise, words = aims(aim)
+        losses = [self.text_loss(batch, features, noise)] if noise is not None else []
+        losses += [self.word_loss(features, words)] if words is not None else []
+        return torch.stack(losses).sum()
+
+    def text_loss(self, batch: Batch, features: "Features", noise: Noise) -> Tensor:
+        """Equation 2 over a batch of which the model sees the tokens of `noise`."""
         noisy = replace(batch, input_ids=noise.tokens)
-        hidden = self.run(self.embed(noisy, RELEASED_CELL["training"]), batch)
+        hidden = self.run(self.fuse(noisy, features), batch)
         weights = noise.weights(batch.labelled)
         counted = weights > 0  # logits of vocabulary size only where they are needed
         logits = self.language_model.lm_head(hidden[counted])
         return weighted_entropy(logits, batch.input_ids[counted], weights[counted])
 
-    def word_loss(self, batch: Batch, words: Words) -> Tensor:
-        """Scalar loss of a batch of regions whose captions are not to be written, only their words to be named."""
-        raise ValueError("words are learnt from regions, which this model does not have")
+    def word_loss(self, features: "Features", words: Words) -> Tensor:
+        """Of a batch of regions whose captions are not to be written, only their words to be named."""
+        if features.rois is None:
+            raise ValueError("words are learnt from regions, which this batch does not have")
+        return words.loss(self.language_model.lm_head(features.rois.mean(dim=1)))
 
     def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
         """(B, L, D): what enters the decoder, image features in their places. `cell`: see `replay`."""
+        return self.fuse(batch, self.features(batch, cell))
+
+    def features(self, batch: Batch, cell: int) -> "Features":
+        """What the decoder is shown of the pictures of a batch."""
+        return Features(self.encode(batch), None)
+
+    def fuse(self, batch: Batch, features: "Features") -> Tensor:
+        """(B, L, D): embedded tokens, features in their places."""
         embeds = self.language_model.model.embed_tokens(batch.input_ids)
-        return _put(embeds, batch.image, self.encode(batch).flatten(0, 1))
+        embeds = _put(embeds, batch.image, features.tiles.flatten(0, 1))
+        return embeds if features.rois is None else _put(embeds, batch.kind == Kind.ROI, features.rois.flatten(0, 1))
 
     def encode(self, batch: Batch) -> Tensor:
         """(sum of T, tokens_per_tile, D): image tokens of every tile."""
@@ -199,15 +216,12 @@ class PerceptionDLM(PerceptionDLMBase):
         if config.regions is None:
             raise ValueError(f"{folder} is an image-level checkpoint, without regions; load it with PerceptionDLMBase")
 
-    def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
-        """(B, L, D), RoI features in their places too."""
+    def features(self, batch: Batch, cell: int) -> "Features":
+        """RoI features too."""
         if not self.config.roi_tokens or not any(len(own) for own in batch.boxes):  # or image-level questions
-            return super().embed(batch, cell)
+            return super().features(batch, cell)
         tiles = self.encode(batch)
-        rois = self.rois(tiles, batch, cell)
-        embeds = self.language_model.model.embed_tokens(batch.input_ids)
-        embeds = _put(embeds, batch.image, tiles.flatten(0, 1))
-        return _put(embeds, batch.kind == Kind.ROI, rois.flatten(0, 1))
+        return Features(tiles, self.rois(tiles, batch, cell))
 
     def rois(self, tiles: Tensor, batch: Batch, cell: int) -> Tensor:
         """(regions of the batch, size * size, D): their RoI tokens, of image tokens (sum of T, n * n, D)."""
@@ -256,14 +270,19 @@ class PerceptionDLM(PerceptionDLMBase):
                 captions.update(zip(share, output.captions, strict=True))
         return [captions[index] for index in range(len(stacked))]
 
-    def word_loss(self, batch: Batch, words: Words) -> Tensor:
-        rois = self.rois(self.encode(batch), batch, RELEASED_CELL["training"])
-        return words.loss(self.language_model.lm_head(rois.mean(dim=1)))
-
     def region_prompts(self, batch: Batch) -> Tensor | None:
         if batch.footprints is None:
             return None
         return batch.footprints.to(self.dtype).transpose(1, 2) @ self.mask_id_embedding.weight
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the decoder is shown of the pictures of a batch. tiles: (sum of T, tokens_per_tile, D). rois: (regions of
+    the batch, size * size, D), None without regions."""
+
+    tiles: Tensor
+    rois: Tensor | None
 
 
 def _put(embeds: Tensor, where: Tensor, features: Tensor) -> Tensor:

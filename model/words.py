@@ -12,13 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.batch import Batch
+from model.diffusion import Noise
+from model.layout import Kind
 from model.tokens import Tokens
 
 
 @dataclass(frozen=True)
 class Words:
     """present: (N, V) whether the caption of each region of a batch has each token. weights: (N,) of regions, of
-    sum 1. prior: (V,) log odds of each token in any caption, so that only what differs must be learnt."""
+    sum `share` where each row of the batch has regions. prior: (V,) log odds of each token in any caption, so that
+    only what differs must be learnt."""
 
     present: Tensor
     weights: Tensor
@@ -35,14 +38,36 @@ class Words:
         return each.sum(dim=1) @ self.weights
 
 
-def caption_words(batch: Batch, prior: Tensor) -> Words:
-    """The words of the captions that fill the slots of a batch, regions one after the other."""
+@dataclass(frozen=True)
+class Both:
+    """Captions to be written, and their words to be named, in one forward."""
+
+    noise: Noise
+    words: Words
+
+    def to(self, device: torch.device) -> "Both":
+        """The same on a device."""
+        return Both(self.noise.to(device), self.words.to(device))
+
+
+def aims(aim: Noise | Words | Both) -> tuple[Noise | None, Words | None]:
+    """What is to be written, and what is to be named."""
+    if isinstance(aim, Both):
+        return aim.noise, aim.words
+    return (aim, None) if isinstance(aim, Noise) else (None, aim)
+
+
+def caption_words(batch: Batch, prior: Tensor, share: float = 1.0) -> Words | None:
+    """The words of the captions that fill the slots of a batch, regions one after the other. None of any, if it holds
+    image-level questions alone; its other rows have none. share: what they count."""
     present, weights = [], []
-    for ids, slots in zip(batch.input_ids, batch.slots, strict=True):
+    for ids, slots, kinds in zip(batch.input_ids, batch.slots, batch.kind, strict=True):
+        if not (kinds == Kind.ROI).any():
+            continue
         own = [torch.zeros_like(prior).index_fill(0, ids[slot[slot >= 0]], 1.0) for slot in slots if slot[0] >= 0]
         present += own
-        weights += [1 / len(own) / len(batch.slots)] * len(own)
-    return Words(torch.stack(present), torch.tensor(weights), prior)
+        weights += [share / len(own) / len(batch.slots)] * len(own)
+    return Words(torch.stack(present), torch.tensor(weights), prior) if present else None
 
 
 def word_prior(tokens: Tokens, vocabulary: int, texts: Iterable[str]) -> Tensor:

@@ -12,7 +12,7 @@ from model.batch import Batch, collate_images, collate_passes
 from model.config import PerceptionDLMConfig
 from model.diffusion import Noise
 from model.tokens import Tokens
-from model.words import Words, caption_words
+from model.words import Both, Words, caption_words
 from pdlm_cli.training.job import TrainJob
 from pdlm_cli.training.noising import draw_noise, plain_words
 from pdlm_cli.training.samples import Sample, Samples
@@ -24,7 +24,7 @@ class TrainingBatch:
     `Sample`."""
 
     batch: Batch
-    aim: Noise | Words
+    aim: Noise | Words | Both
     places: tuple[int, ...]
     tokens: int
     problems: tuple[str, ...]
@@ -35,7 +35,7 @@ class TrainingBatch:
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes a TrainingBatch of samples, in a worker process. prior: of words, where they are what is learnt."""
+    """Makes a TrainingBatch of samples, in a worker process. prior: of words, where they are learnt."""
 
     job: TrainJob
     config: PerceptionDLMConfig
@@ -58,9 +58,18 @@ class Collator:
         problems = tuple(problem for sample in samples for problem in sample.problems)
         return TrainingBatch(batch, self._aim(batch, places), places, tokens, problems)
 
-    def _aim(self, batch: Batch, places: Sequence[int]) -> Noise | Words:
-        if self.prior is not None:
-            return caption_words(batch, self.prior)
+    def _aim(self, batch: Batch, places: Sequence[int]) -> Noise | Words | Both:
+        if self.prior is None:
+            return self._noise(batch, places)
+        if self.job.objective == "words":
+            words = caption_words(batch, self.prior)
+            assert words is not None
+            return words
+        words = caption_words(batch, self.prior, self.job.word_share)
+        noise = self._noise(batch, places)
+        return noise if words is None else Both(noise, words)
+
+    def _noise(self, batch: Batch, places: Sequence[int]) -> Noise:
         return draw_noise(
             batch,
             places,

@@ -3,7 +3,7 @@
 from torch import nn
 
 from model.pdlm import PerceptionDLMBase
-from model.words import Words
+from model.words import aims
 from pdlm_cli.training.collate import TrainingBatch
 from pdlm_cli.training.start import module_of, parameter_counts
 
@@ -20,11 +20,11 @@ def batch_flops(model: PerceptionDLMBase, inputs: TrainingBatch) -> float:
     """
     batch = inputs.batch
     patches = len(batch.tiles) * model.config.patch_grid**2
+    noise, words = aims(inputs.aim)
     # Logits are only computed where the loss counts.
-    if isinstance(inputs.aim, Words):
-        read, labels = 0, len(inputs.aim.present)
-    else:
-        read, labels = inputs.tokens, int((inputs.aim.weights(batch.labelled) > 0).sum())
+    read, labels = 0, 0 if words is None else len(words.present)
+    if noise is not None:
+        read, labels = inputs.tokens, labels + int((noise.weights(batch.labelled) > 0).sum())
     tokens = {
         "regions": 0,
         "vision": patches,

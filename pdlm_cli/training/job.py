@@ -165,7 +165,8 @@ class TrainJob:
     forward of one process. epochs, max_steps: how long; exactly one of them. precision: of activations; weights and
     optimizer are fp32. export: what the trained model is written in. device: auto prefers CUDA. strategy: of several
     processes. deepspeed: its JSON configuration, in place of a strategy. objective: to write captions, or only to name
-    their words from RoI tokens, which teaches a tower from nothing (see model/words.py). lora: adapters in place of the
+    their words from RoI tokens, which teaches a tower from nothing (see model/words.py), or both at once, where the
+    loss of words counts word_share. lora: adapters in place of the
     whole decoder.
     """
 
@@ -184,7 +185,8 @@ class TrainJob:
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     deepspeed: str | None = None
     seed: int = 0
-    objective: Literal["captions", "words"] = "captions"
+    objective: Literal["captions", "words", "both"] = "captions"
+    word_share: float = 0.03
     lora: Lora | None = None
     noise: Noising = Noising()
     report: Reporting = Reporting()
@@ -207,6 +209,7 @@ class TrainJob:
         if self.deepspeed is not None and self.strategy != "ddp":
             raise ValueError(f"expected either deepspeed or strategy {self.strategy}, found both")
         kinds = {source.kind for source in (*self.data.sources, *self.data.held_out)}
+        at_least("word_share", self.word_share, above=0)
         if self.objective == "words" and "chat" in kinds:
             raise ValueError("objective: words are learnt from regions, found data of another kind")
         if self.report.eval and not self.data.held_out:

@@ -41,7 +41,7 @@ from pdlm_cli.training.zero import check_deepspeed
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model with its samples, before the first step. prior: of words, if they are what is learnt. steps: of the
+    """A model with its samples, before the first step. prior: of words, if they are learnt. steps: of the
     optimizer, in all."""
 
     model: PerceptionDLMBase
@@ -58,9 +58,12 @@ def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
     model = _model(job, checkpoint)
     samples = Samples(job.data.sources, job.data, model.config, model.tokens, job.seed)
     prior = None
-    if job.objective == "words":
+    if job.objective != "captions":
+        if model.config.regions is None or not model.config.roi_tokens:
+            raise ConfigError("objective: words are read from RoI tokens, which this model does not have")
         prior = word_prior(model.tokens, model.config.text_config.vocab_size, _texts(job))
-    held_out = HeldOut(job, model.config, model.tokens, prior) if job.report.eval else None
+    asked = prior if job.objective == "words" else None
+    held_out = HeldOut(job, model.config, model.tokens, asked) if job.report.eval else None
     try:
         steps = job.max_steps or samples.stream.length(job.epochs or 0) // job.batch
     except ValueError as error:

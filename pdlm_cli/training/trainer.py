@@ -155,7 +155,7 @@ class PdlmTrainer(Trainer):
         assert held_out is not None
         whole = not self.is_fsdp_enabled and not self.is_deepspeed_enabled
         metrics = held_out.losses(self.model_wrapped, self.args.device)
-        if whole and self.args.process_index == 0 and self.parts.prior is None:
+        if whole and self.args.process_index == 0 and self.parts.job.objective != "words":
             metrics |= held_out.write_captions(self.plain_model, self.parts.folder.samples, self.state.global_step)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -1,10 +1,14 @@
 """The estimate of a step's work against what torch counts."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.sizes import random_model
+from model.words import Both, caption_words
 from pdlm_cli.training import meter as meters
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.flops import batch_flops
@@ -45,6 +49,17 @@ def test_operations_are_those_that_torch_counts(tmp_path, frozen, lora, replace)
         if str(operation).removeprefix("aten.") in WITH_PARAMETERS
     )
     assert batch_flops(model, inputs) == pytest.approx(counted, rel=0.03)
+
+
+def test_words_beside_captions_count_for_the_head_alone(tmp_path):
+    model = random_model("tiny", seed=0)
+    settings = job(squares(tmp_path, 3), tmp_path)
+    samples = Samples(settings.data.sources, settings.data, model.config, model.tokens, seed=0)
+    inputs = Collator.of(settings, model.config, model.tokens)([samples[0]])
+    words = caption_words(inputs.batch, torch.zeros(model.config.text_config.vocab_size))
+    both = replace(inputs, aim=Both(inputs.aim, words))
+    head = 6 * model.language_model.lm_head.weight.numel()
+    assert batch_flops(model, both) - batch_flops(model, inputs) == head * len(words.present)
 
 
 def test_utilisation_is_work_by_time_and_peak(monkeypatch):

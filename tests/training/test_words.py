@@ -1,24 +1,30 @@
 """Learning which words captions have, from RoI tokens alone."""
 
+import json
 import math
 
 import pytest
 import torch
 
+from model.diffusion import Noise
 from model.pdlm import load_model
+from model.preprocess import PreparedPass
 from model.sizes import random_model
-from model.words import Words, caption_words, word_prior
-from pdlm_cli.errors import InputError
+from model.words import Both, Words, caption_words, word_prior
+from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.training.collate import Collator
+from pdlm_cli.training.evaluation import HeldOut
 from pdlm_cli.training.samples import Samples
 from tests.training.support import job, losses, squares, train
+from tests.training.test_mixed import mixed_sources
 
 MODEL = random_model("tiny", seed=0)
 DATA = {"caption_length": 16, "workers": 0}
 
 
-def samples_of(tmp_path, count):
-    settings = job(tmp_path, tmp_path, data={"sources": [{"path": str(squares(tmp_path, 4))}], **DATA}, batch=4)
+def samples_of(tmp_path, count, objective="words", sources=None):
+    sources = sources or [{"path": str(squares(tmp_path, 4))}]
+    settings = job(tmp_path, tmp_path, objective=objective, data={"sources": sources, **DATA}, batch=4)
     samples = Samples(settings.data.sources, settings.data, MODEL.config, MODEL.tokens, seed=0)
     prior = torch.zeros(MODEL.config.text_config.vocab_size)
     return [samples[place] for place in range(count)], Collator.of(settings, MODEL.config, MODEL.tokens, prior)
@@ -54,6 +60,30 @@ def test_only_the_prompted_tower_the_connector_and_the_head_learn(tmp_path):
     MODEL.zero_grad()
 
 
+def test_words_beside_captions_add_their_share(tmp_path):
+    found, collate = samples_of(tmp_path, 4, "both")
+    inputs = collate(found)
+    assert isinstance(inputs.aim, Both)
+    share = collate.job.word_share
+    assert inputs.aim.words.weights.sum().item() == pytest.approx(share)
+    words = caption_words(inputs.batch, collate.prior)
+    expected = MODEL(inputs.batch, inputs.aim.noise) + share * MODEL(inputs.batch, words)
+    torch.testing.assert_close(MODEL(inputs.batch, inputs.aim), expected)
+
+
+def test_questions_about_whole_pictures_have_no_words(tmp_path):
+    found, collate = samples_of(tmp_path, 6, "both", mixed_sources(tmp_path))
+    regions = [sample for sample in found if isinstance(sample.prepared, PreparedPass)]
+    chat = [sample for sample in found if not isinstance(sample.prepared, PreparedPass)]
+    together, asked = collate(regions + chat), collate(chat)
+    assert regions and chat and isinstance(asked.aim, Noise)
+    share = collate.job.word_share * len(regions) / len(found)
+    assert together.aim.words.weights.sum().item() == pytest.approx(share)
+    alone = [collate([sample]) for sample in regions + chat]
+    expected = torch.stack([MODEL(inputs.batch, inputs.aim) for inputs in alone]).mean()
+    torch.testing.assert_close(MODEL(together.batch, together.aim), expected)
+
+
 def test_the_prior_is_the_share_of_texts_as_log_odds():
     prior = word_prior(MODEL.tokens, 300, ["aab", "a", "b"])
     a, b, c = (MODEL.tokens.encode(letter)[0] for letter in "abc")
@@ -80,6 +110,29 @@ def test_a_run_learns_words_and_the_model_goes_on_to_captions(tmp_path):
     assert load_model(tmp_path / "out/model", dtype=torch.float32, device=torch.device("cpu")).config.regions
     after = job(file, tmp_path / "then", model={"start": str(tmp_path / "out/model")}, max_steps=2)
     assert train(after) == 0
+
+
+def test_a_run_that_learns_both_is_evaluated_on_captions(tmp_path):
+    file = squares(tmp_path / "data", 4)
+    data = {"sources": [{"path": str(file)}], "held_out": [{"path": str(file)}], "caption_length": 6, "workers": 0}
+    report = {"log": 1, "save": 100, "eval": 30, "samples": 4, "steps": 6, "to": []}
+    settings = job(file, tmp_path / "out", objective="both", word_share=0.1, data=data, report=report, max_steps=30)
+    assert train(settings) == 0
+    found = losses(tmp_path / "out")
+    assert found[30] < 0.7 * found[1]
+    assert (tmp_path / "out/samples/step-000030/captions.jsonl").exists()
+    logged = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    [evaluated] = [line["eval_loss"] for line in logged if line.get("event") == "evaluation"]
+    trained = load_model(tmp_path / "out/model", dtype=torch.float32, device=torch.device("cpu"))
+    captions = HeldOut(settings, trained.config, trained.tokens).losses(trained, torch.device("cpu"))
+    assert evaluated == pytest.approx(captions["eval_loss"], rel=1e-4)
+
+
+def test_words_of_a_model_without_roi_tokens_are_refused(tmp_path):
+    file = squares(tmp_path / "data", 4)
+    model = {"random": {"size": "tiny"}, "regions": {"roi_features": "none"}}
+    with pytest.raises(ConfigError, match="words are read from RoI tokens"):
+        train(job(file, tmp_path / "out", objective="both", model=model))
 
 
 def test_words_of_a_model_without_regions_are_refused(tmp_path):
