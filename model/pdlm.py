@@ -145,7 +145,8 @@ class PerceptionDLMBase(PreTrainedModel):
         """Of a batch of regions whose captions are not to be written, only their words to be named."""
         if features.rois is None:
             raise ValueError("words are learnt from regions, which this batch does not have")
-        return words.loss(self.language_model.lm_head(features.rois.mean(dim=1)))
+        asked = torch.cat([features.rois.mean(dim=1), features.tiles.flatten(0, 1)[words.shown]])
+        return words.loss(self.language_model.lm_head(asked))
 
     def embed(self, batch: Batch, cell: int = RELEASED_CELL["inference"]) -> Tensor:
         """(B, L, D): what enters the decoder, image features in their places. `cell`: see `replay`."""

@@ -4,7 +4,7 @@ A released tower was taught with texts before it met its decoder. One from nothi
 tokens of captions (SuperClass, Huang et al. 2024), with the decoder's own head, whose blocks take no part.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,21 +19,23 @@ from model.tokens import Tokens
 
 @dataclass(frozen=True)
 class Words:
-    """present: (N, V) whether the caption of each region of a batch has each token. weights: (N,) of regions, of
-    sum `share` where each row of the batch has regions. prior: (V,) log odds of each token in any caption, so that
-    only what differs must be learnt."""
+    """present: (N + M, V) whether the caption of each region of a batch has each token, and then whether it is a word
+    for what an image token shows. weights: (N + M,), of sum `share` for the regions and once more for image tokens,
+    where each row of the batch has them. prior: (V,) log odds of each token in any caption, so that only what differs
+    must be learnt. shown: (M,) which of all image tokens of the batch are asked about."""
 
     present: Tensor
     weights: Tensor
     prior: Tensor
+    shown: Tensor
 
     def to(self, device: torch.device) -> "Words":
         """The same words on a device."""
-        moved = (value.to(device, non_blocking=True) for value in (self.present, self.weights, self.prior))
-        return Words(*moved)
+        values = (self.present, self.weights, self.prior, self.shown)
+        return Words(*(value.to(device, non_blocking=True) for value in values))
 
     def loss(self, logits: Tensor) -> Tensor:
-        """Cross-entropy of (N, V) logits, summed over the vocabulary: each sample counts alike, as do its regions."""
+        """Cross-entropy of (N + M, V) logits, summed over the vocabulary; samples count alike, as do regions of one."""
         each = F.binary_cross_entropy_with_logits(logits.float() + self.prior, self.present, reduction="none")
         return each.sum(dim=1) @ self.weights
 
@@ -57,17 +59,33 @@ def aims(aim: Noise | Words | Both) -> tuple[Noise | None, Words | None]:
     return (aim, None) if isinstance(aim, Noise) else (None, aim)
 
 
-def caption_words(batch: Batch, prior: Tensor, share: float = 1.0) -> Words | None:
+def caption_words(
+    batch: Batch, prior: Tensor, share: float = 1.0, shown: Sequence[Tensor | None] | None = None
+) -> Words | None:
     """The words of the captions that fill the slots of a batch, regions one after the other. None of any, if it holds
-    image-level questions alone; its other rows have none. share: what they count."""
-    present, weights = [], []
+    image-level questions alone; its other rows have none.
+
+    share: what they count. shown: of each row (image tokens, V) which words stand for what a token shows, none where
+    that is not known; None where it is of no token.
+    """
+    present, weights, tokens = [], [], []
     for ids, slots, kinds in zip(batch.input_ids, batch.slots, batch.kind, strict=True):
         if not (kinds == Kind.ROI).any():
             continue
         own = [torch.zeros_like(prior).index_fill(0, ids[slot[slot >= 0]], 1.0) for slot in slots if slot[0] >= 0]
         present += own
         weights += [share / len(own) / len(batch.slots)] * len(own)
-    return Words(torch.stack(present), torch.tensor(weights), prior) if present else None
+    first = 0
+    for words, images in zip(shown or (), batch.image, strict=bool(shown)):
+        if words is not None:
+            known = words.any(dim=1).nonzero().flatten()
+            present += list(words[known].to(prior.dtype))
+            weights += [share / max(len(known), 1) / len(batch.slots)] * len(known)
+            tokens.append(first + known)
+        first += int(images.sum())
+    if not present:
+        return None
+    return Words(torch.stack(present), torch.tensor(weights), prior, torch.cat([*tokens, torch.zeros(0)]).long())
 
 
 def word_prior(tokens: Tokens, vocabulary: int, texts: Iterable[str]) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pdlm_cli.ablations.variants import BASE, BASE_COST, BY_NAME, VARIANTS, Look
+from pdlm_cli.ablations.variants import BASE, BY_NAME, SHARED, TOWER, VARIANTS, Look
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.job import TrainJob, load_job
 
@@ -16,7 +16,7 @@ REGIONS_A_SECOND = 60.0  # captioned in 16 steps
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A variant, or the base, under a seed. job: with that seed and in its own folder."""
+    """A variant, or what all variants start from, under a seed. job: with that seed and in its own folder."""
 
     name: str
     seed: int
@@ -32,20 +32,20 @@ class Run:
 
     @property
     def looks(self) -> Mapping[str, Look]:
-        return BY_NAME[self.name].looks if self.name != BASE else {}
+        return {} if self.name in SHARED else BY_NAME[self.name].looks
 
     @property
     def samples(self) -> float:
         """That it trains on, in samples that cost as much as those of the reference."""
         assert self.job.max_steps is not None
-        cost = BY_NAME[self.name].cost if self.name != BASE else BASE_COST
+        cost = SHARED[self.name] if self.name in SHARED else BY_NAME[self.name].cost
         return self.job.max_steps * self.job.batch * cost
 
 
 def plan_runs(
     jobs: Path, output: Path, seeds: Iterable[int], only: Sequence[str] = (), max_steps: int | None = None
 ) -> list[Run]:
-    """All runs, seed after seed, each seed's base first.
+    """All runs, seed after seed, first what the variants of a seed start from.
 
     jobs: folder of job files. only: names of variants, all if empty. max_steps: of every run, in place of the job's.
     Raises ConfigError if a name or a job file is unknown.
@@ -57,10 +57,10 @@ def plan_runs(
     runs = []
     for seed in seeds:
         folder = output / f"seed-{seed}"
-        for name in (BASE, *names):
+        for name in (*SHARED, *names):
             changes = [f"output={folder / name}", f"seed={seed}"]
-            if name != BASE:
-                changes.append(f"model.start={folder / BASE / 'model'}")
+            if name != TOWER:
+                changes.append(f"model.start={folder / (TOWER if name == BASE else BASE) / 'model'}")
             if max_steps is not None:
                 changes += ["epochs=null", f"max_steps={max_steps}"]
             runs.append(Run(name, seed, load_job(jobs / f"{name}.yaml", changes)))

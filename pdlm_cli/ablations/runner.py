@@ -11,7 +11,6 @@ from pdlm_cli import logs
 from pdlm_cli.ablations.document import table_of, write_document
 from pdlm_cli.ablations.plan import Run, minutes, plain_look, plan_runs, result_path
 from pdlm_cli.ablations.results import Measured, Result, read_result, read_results, write_result
-from pdlm_cli.ablations.variants import BASE
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.logs import log
 from pdlm_cli.plotting import require_matplotlib
@@ -55,11 +54,14 @@ def run(job: AblationJob, log_format: str, stop: StopSignals) -> int:
 
 
 def missing_runs(runs: Sequence[Run], output: Path, pictures: int) -> list[Run]:
-    """Runs without a result of all that is looked at now, and the bases that they start from. Raises ConfigError if a
-    result is of another job."""
-    missing = [item for item in runs if not _finished(item, result_path(output, item), pictures)]
-    starting = {item.seed for item in missing}
-    return [item for item in runs if item in missing or _lost_base(item, starting)]
+    """Runs without a result of all that is looked at now, and those whose model is gone that they start from. Raises
+    ConfigError if a result is of another job."""
+    missing: list[Run] = []
+    for item in reversed(runs):
+        wanted = str(item.model) in {later.job.model.start for later in missing}
+        if not _finished(item, result_path(output, item), pictures) or (wanted and not item.model.exists()):
+            missing.insert(0, item)
+    return missing
 
 
 def _finished(item: Run, path: Path, pictures: int) -> bool:
@@ -82,10 +84,6 @@ def _same(before: Any, now: Any) -> bool:
     if isinstance(before, dict) and isinstance(now, dict):
         return all(_same(before[name], now[name]) for name in before.keys() & now.keys())
     return bool(before == now)
-
-
-def _lost_base(item: Run, starting: set[int]) -> bool:
-    return item.name == BASE and item.seed in starting and not item.model.exists()
 
 
 def _run_all(runs: Sequence[Run], job: AblationJob, log_format: str, stop: StopSignals) -> int:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-BASE, REFERENCE = "base", "reference"  # names of job files
-BASE_COST = 0.8  # of a sample; see Variant
+TOWER, BASE, REFERENCE = "tower", "base", "reference"  # names of job files
+SHARED = {TOWER: 0.7, BASE: 0.4}  # by all variants: each starts from the one before; cost of a sample, see Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,14 @@ from pdlm_cli.data_engine.kinds import KINDS, Kind
 class SceneObject:
     """attributes: what can be seen; parts named in `hidden` were drawn but are covered or too small to speak of.
 
+    codes: of each of the parts in `Scene.owner`.
     mask: (height, width) bool, the visible pixels; never empty. box: the smallest one around it, in pixels: left, top,
     right, bottom, the last two exclusive. caption: states all of the attributes.
     """
 
     attributes: Attributes
     hidden: tuple[str, ...]
+    codes: tuple[int, ...]
     mask: NDArray[np.bool_]
     box: tuple[int, int, int, int]
     caption: str

@@ -13,7 +13,7 @@ SMALLEST_SHARE, LARGEST_SHARE = 0.02, 0.40
 
 # Of what was drawn of it, how much must stay visible: of an object, of its main part.
 OBJECT_VISIBLE, MAIN_VISIBLE = 0.6, 0.6
-_CODES = 16  # of one object, see Sprite.codes
+CODES = 16  # of one object, see Sprite.codes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class Arrangement:
 
     def masks(self) -> list[NDArray[np.bool_]]:
         """(height, width) of each object."""
-        owners = self.owner // _CODES
+        owners = self.owner // CODES
         return [owners == n for n in range(1, len(self.placed) + 1)]
 
     def fits(self, sprite: Sprite) -> bool:
@@ -80,10 +80,10 @@ class Arrangement:
             covered = np.flatnonzero(hidden[1:].any(axis=1)) + 1
             if not all(self._stays_visible(n, hidden[n]) for n in covered.tolist()):
                 return False
-        drawn = np.bincount(sprite.codes.ravel(), minlength=_CODES)
+        drawn = np.bincount(sprite.codes.ravel(), minlength=CODES)
         drawn[0] = 0
         self.placed.append(Placed(look, sprite, x, y, drawn))
-        np.copyto(window, sprite.codes + np.uint8(_CODES * len(self.placed)), where=inside)
+        np.copyto(window, sprite.codes + np.uint8(CODES * len(self.placed)), where=inside)
         return True
 
     def _stays_visible(self, n: int, hidden: NDArray[np.int64]) -> bool:
@@ -94,4 +94,4 @@ class Arrangement:
 
     def _count(self, owner: NDArray[np.uint8]) -> NDArray[np.int64]:
         """(1 + objects, 16): pixels by object and code."""
-        return np.bincount(owner.ravel(), minlength=(len(self.placed) + 1) * _CODES).reshape(-1, _CODES)
+        return np.bincount(owner.ravel(), minlength=(len(self.placed) + 1) * CODES).reshape(-1, CODES)

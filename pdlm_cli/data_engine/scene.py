@@ -33,11 +33,13 @@ TRIES, SMALLER = 20, (1.0, 0.8, 0.65)  # places to try for an object, at each of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """picture: (height, width, 3) uint8 RGB. objects: one to ten, from back to front."""
+    """picture: (height, width, 3) uint8 RGB. objects: one to ten, from back to front. owner: (height, width) uint8,
+    which part of which object a pixel shows, as `Arrangement` has it."""
 
     picture: NDArray[np.uint8]
     objects: tuple[SceneObject, ...]
     questions: tuple[Question, ...]
+    owner: NDArray[np.uint8]
 
     @property
     def masks(self) -> NDArray[np.bool_]:
@@ -79,9 +81,10 @@ def draw_scene(
     picture = _paint(rng, rules, arrangement)
     things = []
     for placed, visible, mask in zip(arrangement.placed, arrangement.visible(), arrangement.masks(), strict=True):
-        attributes, hidden = _seen(placed, visible)
-        things.append(SceneObject(attributes, hidden, mask, box_of(mask), describe(attributes, None if plain else rng)))
-    return Scene(picture, tuple(things), ask(rng, View(things, width, rules.kinds)))
+        attributes, hidden, codes = _seen(placed, visible)
+        caption = describe(attributes, None if plain else rng)
+        things.append(SceneObject(attributes, hidden, codes, mask, box_of(mask), caption))
+    return Scene(picture, tuple(things), ask(rng, View(things, width, rules.kinds)), arrangement.owner)
 
 
 def picture_size(size: int, aspect: tuple[int, int]) -> tuple[int, int]:
@@ -168,20 +171,23 @@ def _corner(rng: np.random.Generator, arrangement: Arrangement, kind: Kind, shap
     return x, y
 
 
-def _seen(placed: Placed, visible: NDArray[np.int64]) -> tuple[Attributes, tuple[str, ...]]:
-    """What can be said of an object, and the parts of which nothing can. visible: pixels by code."""
-    parts, hidden = [], []
+def _seen(placed: Placed, visible: NDArray[np.int64]) -> tuple[Attributes, tuple[str, ...], tuple[int, ...]]:
+    """What can be said of an object, the parts of which nothing can, and the codes of the others. visible: pixels by
+    code."""
+    parts, hidden, codes = [], [], []
     for code, part in enumerate(placed.look.parts, 1):
         drawn, shown = int(placed.drawn[code]), int(visible[code])
         surface = part.pattern != PLAIN or part.material is not None
         if shown < max(PART_VISIBLE * drawn, SMALLEST_SURFACE / 2 if surface else PART_PIXELS):
             hidden.append(part.name)
-        elif shown < SHAPE_VISIBLE * drawn:
+            continue
+        codes.append(code)
+        if shown < SHAPE_VISIBLE * drawn:
             parts.append(Part(part.name, part.colors, part.pattern, part.material))
         else:
             parts.append(part)
     assert parts[0].name == placed.look.kind.main.name
-    return Attributes(placed.look.kind.name, tuple(parts)), tuple(hidden)
+    return Attributes(placed.look.kind.name, tuple(parts)), tuple(hidden), tuple(codes)
 
 
 def _paint(rng: np.random.Generator, rules: Level, arrangement: Arrangement) -> NDArray[np.uint8]:

@@ -56,18 +56,30 @@ class Collator:
         places = tuple(sample.place for sample in samples)
         tokens = sum(len(layout.input_ids) for layout in layouts)
         problems = tuple(problem for sample in samples for problem in sample.problems)
-        return TrainingBatch(batch, self._aim(batch, places), places, tokens, problems)
+        return TrainingBatch(batch, self._aim(batch, samples), places, tokens, problems)
 
-    def _aim(self, batch: Batch, places: Sequence[int]) -> Noise | Words | Both:
+    def _aim(self, batch: Batch, samples: Sequence[Sample]) -> Noise | Words | Both:
+        places = [sample.place for sample in samples]
         if self.prior is None:
             return self._noise(batch, places)
+        shown = [self._shown(sample, len(self.prior)) for sample in samples]
         if self.job.objective == "words":
-            words = caption_words(batch, self.prior)
+            words = caption_words(batch, self.prior, shown=shown)
             assert words is not None
             return words
-        words = caption_words(batch, self.prior, self.job.word_share)
+        words = caption_words(batch, self.prior, self.job.word_share, shown)
         noise = self._noise(batch, places)
         return noise if words is None else Both(noise, words)
+
+    def _shown(self, sample: Sample, vocabulary: int) -> Tensor | None:
+        """(image tokens, V) the words of what each shows."""
+        if not sample.shown:
+            return None
+        words = torch.zeros(len(sample.shown[0][1]), vocabulary, dtype=torch.bool)
+        for text, tokens in sample.shown:
+            ids = torch.tensor(sorted(set(self.tokens.encode(text))))
+            words[torch.from_numpy(tokens).nonzero(), ids] = True
+        return words
 
     def _noise(self, batch: Batch, places: Sequence[int]) -> Noise:
         return draw_noise(

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pdlm_cli.data_engine.levels import LEVELS
+from pdlm_cli.data_engine.parts import visible_parts
 from pdlm_cli.data_engine.questions import View, descriptions
 from pdlm_cli.data_engine.scene import Scene, draw_scene, picture_size
 from pdlm_cli.training.job_data import Scenes
@@ -38,7 +39,8 @@ class DrawnRecords:
         scene = self._draw(index)
         record: dict[str, Any] = {"image": Image.fromarray(scene.picture)}
         if self._kind == "regions":
-            return record | {"captions": scene.captions, "mask_rles": list(scene.masks)}
+            record |= {"captions": scene.captions, "mask_rles": list(scene.masks)}
+            return record | {"parts": list(visible_parts(scene))} if self._scenes.parts else record
         questions = list(scene.questions)
         if self._scenes.questions == "describe":
             view = View(scene.objects, scene.picture.shape[1], LEVELS[self._scenes.level].kinds)

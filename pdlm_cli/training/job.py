@@ -67,15 +67,19 @@ class RegionSemantics:
 @dataclass(frozen=True, kw_only=True)
 class ModelStart:
     """Where training starts. start: checkpoint folder or hub id. random: a model of random weights instead.
-    regions: turns an image-level start into a region model; null keeps what the start is."""
+    image_level: what the start knows of regions is left behind. regions: turns an image-level start into a region
+    model; null keeps what the start is."""
 
     start: str | None = None
     random: RandomModel | None = None
+    image_level: bool = False
     regions: RegionSemantics | None = None
 
     def __post_init__(self) -> None:
         if (self.start is None) == (self.random is None):
             raise ValueError("model: expected either start or random")
+        if self.image_level and (self.start is None or self.regions is not None):
+            raise ValueError("model.image_level: expected a start that knows regions, and no regions to begin with")
 
 
 @dataclass(frozen=True, kw_only=True)

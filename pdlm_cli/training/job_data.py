@@ -13,7 +13,8 @@ class Scenes:
 
     pictures: how many an epoch has. level: from plain shapes, 0, to full scenes. size: pixels along the shorter side.
     objects: fewest and most; those of the level if null. captions: in many sentence shapes, or all of the same.
-    questions: of chat, one a picture; describe: only for the caption of one of its objects. seed, split: of the
+    questions: of chat, one a picture; describe: only for the caption of one of its objects. parts: where words are
+    learnt, those of the part that an image token shows too. seed, split: of the
     generator.
     """
 
@@ -23,6 +24,7 @@ class Scenes:
     objects: tuple[int, int] | None = None
     captions: Literal["varied", "plain"] = "varied"
     questions: Literal["any", "describe"] = "any"
+    parts: bool = False
     seed: int = 0
     split: str = "train"
 

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from model import footprint
 from model.config import PerceptionDLMConfig
 from model.layout import Layout, plan_conversation, plan_pass
 from model.passes import bind
@@ -33,7 +34,8 @@ class Sample:
     """One row of a batch.
 
     prepared: a PreparedPass for regions, the pictures shown so far for a turn of a conversation. texts: captions in
-    slot order, or question and answer. place: in the stream of all samples. problems: what was left out on the way.
+    slot order, or question and answer. shown: words, and (T * n * n) the image tokens that show them, where the data
+    says so. place: in the stream of all samples. problems: what was left out on the way.
     """
 
     prepared: PreparedPass | tuple[PreparedImage, ...]
@@ -41,6 +43,7 @@ class Sample:
     texts: tuple[str, ...]
     place: int
     problems: tuple[str, ...]
+    shown: tuple[tuple[str, NDArray[np.bool_]], ...] = ()
 
     @property
     def parts(self) -> tuple[PreparedPass | PreparedImage, ...]:
@@ -147,7 +150,17 @@ class Samples(Dataset[Sample]):
             captions=[self.tokens.encode_caption(text, self.data.caption_length) for text in texts],
             markers=prepared.markers,
         )
-        return self._sample(prepared, layout, texts, place, problems)
+        sample = self._sample(prepared, layout, texts, place, problems)
+        return replace(sample, shown=self._shown(record["parts"], image)) if "parts" in record else sample
+
+    def _shown(
+        self, parts: Sequence[tuple[str, NDArray[np.bool_]]], image: PreparedImage
+    ) -> tuple[tuple[str, NDArray[np.bool_]], ...]:
+        masks = np.stack([mask for _, mask in parts])
+        patches = footprint.coverage(masks, image.grid, self.config.tile_size, self.config.patch_size)
+        n, r = self.config.token_grid, self.config.unshuffle
+        tokens = patches.reshape(*patches.shape[:2], n, r, n, r).any(axis=(3, 5)).reshape(len(parts), -1)
+        return tuple(zip((words for words, _ in parts), tokens, strict=True))
 
     def _turn(
         self, images: tuple[PreparedImage, ...], record: dict[str, Any], number: int, place: int, problems: list[str]

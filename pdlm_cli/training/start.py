@@ -37,7 +37,8 @@ def start_model(start: ModelStart, seed: int, texts: Iterable[str]) -> Perceptio
             if start.random is not None:
                 return _random_model(start.random, regions, texts)
             assert start.start is not None
-            return _checkpoint_model(start.start, regions)
+            model = _checkpoint_model(start.start, regions)
+            return _without_regions(model) if start.image_level else model
         except PdlmError:
             raise
         except ValueError as error:
@@ -119,6 +120,14 @@ def _with_regions(base: PerceptionDLMBase, regions: RegionConfig) -> PerceptionD
     tokens = Tokens.resolve(base.tokens.tokenizer, regions.max_regions)
     prompts = PROMPT_SPREAD * torch.randn(regions.max_regions, config.vision_config.hidden_size)
     return PerceptionDLM.from_weights({**base.state_dict(), "mask_id_embedding.weight": prompts}, config, tokens)
+
+
+def _without_regions(model: PerceptionDLMBase) -> PerceptionDLMBase:
+    """The image-level model under a region model, of the same tokenizer."""
+    values = copy.deepcopy(model.config.to_dict()) | {"regions": None}
+    config = PerceptionDLMConfig(**{name: value for name, value in values.items() if name != "model_type"})
+    weights = {name: value for name, value in model.state_dict().items() if module_of(name) != "regions"}
+    return PerceptionDLMBase.from_weights(weights, config, Tokens.resolve(model.tokens.tokenizer, 0))
 
 
 def _random_model(wanted: RandomModel, regions: RegionConfig | None, texts: Iterable[str]) -> PerceptionDLMBase:

@@ -7,7 +7,7 @@ import yaml
 
 from pdlm_cli.ablations.plan import plain_look
 from pdlm_cli.ablations.results import Measured, Result
-from pdlm_cli.ablations.variants import BASE, VARIANTS
+from pdlm_cli.ablations.variants import SHARED, TOWER, VARIANTS
 from tests.repo.files import ROOT
 
 JOBS = ROOT / "jobs" / "train" / "ablations"
@@ -33,10 +33,10 @@ def result(variant: str, looks: dict[str, Measured], seed: int = 0) -> Result:
 
 
 def all_results(seeds: int = 1) -> list[Result]:
-    """Every variant, each a little worse than the one before it; the base too."""
+    """Every variant, each a little worse than the one before it; what they start from too."""
     results = []
     for seed in range(seeds):
-        results.append(result(BASE, {}, seed))
+        results += [result(name, {}, seed) for name in SHARED]
         for place, variant in enumerate(VARIANTS):
             looks = {
                 name: measured(0.6 - 0.03 * place - 0.001 * number, look=plain_look(look, PICTURES))
@@ -51,15 +51,15 @@ def plain(results: list[Result]) -> list[dict]:
 
 
 def small_jobs(folder: Path, *names: str) -> Path:
-    """Copies of the committed jobs of `names` and of the base, with less to draw, learn and compute."""
+    """Copies of the committed jobs of `names` and of what they start from, with less to draw, learn and compute."""
     folder.mkdir()
-    for name in (BASE, *names):
+    for name in (*SHARED, *names):
         values = yaml.safe_load((JOBS / f"{name}.yaml").read_text())
         values |= {"batch": 2, "micro_batch": 2, "max_steps": 1, "precision": "fp32"}
         values["data"]["workers"] = 0
         for source in values["data"]["sources"]:
             source["scenes"]["pictures"] = 8
-        if name == BASE:
+        if name == TOWER:
             values["model"]["random"] |= {"vision": [16, 32, 2, 2], "text": [16, 32, 1, 2], "vocabulary": 320}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
     return folder

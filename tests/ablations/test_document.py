@@ -16,7 +16,7 @@ from pdlm_cli.ablations.document import (
 )
 from pdlm_cli.ablations.plots import PLOTS, draw_plots, known_plots
 from pdlm_cli.ablations.results import Difference, Table, read_results, write_result
-from pdlm_cli.ablations.variants import STANDARD, VARIANTS, Comparison
+from pdlm_cli.ablations.variants import SHARED, STANDARD, VARIANTS, Comparison
 from pdlm_cli.errors import ConfigError
 from tests.ablations.support import all_results, measured, plain, result
 from tests.repo.files import ROOT
@@ -124,7 +124,7 @@ def test_what_is_written_by_hand_stays(tmp_path):
     document.write_text(document.read_text().replace(NO_READING, "It works.\n\nMostly."))
     write_document(all_results(), tmp_path)
     assert read_reading(document) == "It works.\n\nMostly."
-    assert len(json.loads((tmp_path / "ablations" / "results.json").read_text())) == len(VARIANTS) + 1
+    assert len(json.loads((tmp_path / "ablations" / "results.json").read_text())) == len(SHARED) + len(VARIANTS)
     document.write_text("# Something else\n")
     with pytest.raises(ConfigError, match="move it away"):
         write_document([], tmp_path)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pdlm_cli.ablations.plan import plan_runs
-from pdlm_cli.ablations.variants import BASE, GROUPS, REFERENCE, VARIANTS
+from pdlm_cli.ablations.variants import BASE, GROUPS, REFERENCE, SHARED, TOWER, VARIANTS
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.job import TrainJob, load_job
 from pdlm_cli.training.start import _region_config
@@ -27,10 +27,10 @@ def fields(job: TrainJob) -> dict[str, object]:
 
 
 def test_there_is_a_job_for_every_variant_and_no_other():
-    assert sorted(path.stem for path in JOBS.glob("*")) == sorted([BASE, *NAMES])
+    assert sorted(path.stem for path in JOBS.glob("*")) == sorted([*SHARED, *NAMES])
 
 
-@pytest.mark.parametrize("name", [BASE, *NAMES])
+@pytest.mark.parametrize("name", [*SHARED, *NAMES])
 def test_jobs_are_headed_by_their_command(name):
     first = (JOBS / f"{name}.yaml").read_text().splitlines()[0]
     assert first == f"# pdlm train jobs/train/ablations/{name}.yaml"
@@ -47,10 +47,13 @@ def test_jobs_differ_from_the_reference_where_they_say(name):
 
 
 def test_variants_start_from_the_base_and_say_what_the_model_lacks():
+    tower, base = (load_job(JOBS / f"{name}.yaml") for name in (TOWER, BASE))
+    assert tower.model.random is not None and tower.model.regions.footprint == "none"  # nothing of prompts is known
+    assert base.model.start == f"{tower.output}/model" and base.model.image_level
     regions = {}
     for name in NAMES:
         job = load_job(JOBS / f"{name}.yaml")
-        assert job.model.start == f"{load_job(JOBS / f'{BASE}.yaml').output}/model"
+        assert job.model.start == f"{base.output}/model"
         regions[name] = _region_config(job.model.regions)
     assert regions["no-prompts"].footprint == "none"
     assert regions["no-roi"].roi_features == "none"
@@ -68,10 +71,13 @@ def test_everything_compared_is_looked_at_and_of_the_same_pictures():
 
 def test_seeds_and_folders_are_those_of_the_run(tmp_path):
     runs = plan_runs(JOBS, tmp_path, range(2), only=["no-roi"], max_steps=3)
-    assert [(run.name, run.seed) for run in runs] == [("base", 0), ("no-roi", 0), ("base", 1), ("no-roi", 1)]
+    assert [(run.name, run.seed) for run in runs] == [
+        (name, seed) for seed in range(2) for name in ("tower", "base", "no-roi")
+    ]
     for run in runs:
         assert (run.job.seed, run.job.max_steps) == (run.seed, 3)
         assert run.job.output == str(tmp_path / f"seed-{run.seed}" / run.name)
-    assert runs[3].job.model.start == str(runs[2].model)
+    assert runs[4].job.model.start == str(runs[3].model)
+    assert runs[5].job.model.start == str(runs[4].model)
     with pytest.raises(ConfigError, match="no-rio: expected one of reference"):
         plan_runs(JOBS, tmp_path, range(1), only=["no-rio"])

@@ -1,6 +1,7 @@
 """Runs that are missing are made, in order; what is finished is not made again."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from model.checkpoint import read_config
 from pdlm_cli.ablations import measure
 from pdlm_cli.ablations.plan import minutes, plan_runs, result_path
 from pdlm_cli.ablations.runner import AblationJob, missing_runs, run, trained_seconds
-from pdlm_cli.ablations.variants import Look
+from pdlm_cli.ablations.variants import SHARED, Look
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.main import main
 from pdlm_cli.signals import StopSignals
@@ -49,7 +50,7 @@ def test_every_run_has_a_model_and_a_result_and_the_document_is_there(finished: 
         values = json.loads(result_path(finished.output, item).read_text())
         assert values["job"] == item.job.to_dict()
         assert values["training"]["parameters"] > 1000
-        assert list(values["looks"]) == ([] if item.name == "base" else ["standard"])
+        assert list(values["looks"]) == ([] if item.name in SHARED else ["standard"])
     assert finished.docs is not None
     assert "| no RoI replay |" in (finished.docs / "ablations.md").read_text()
     no_roi = next(item for item in runs_of(finished) if item.name == "no-roi")
@@ -63,18 +64,36 @@ def test_what_is_finished_is_not_run_again(finished: AblationJob, monkeypatch: p
     assert missing_runs(runs_of(finished), finished.output, pictures=2) == []
 
 
+def test_a_model_that_is_gone_is_made_again_where_a_missing_run_starts_from_it(finished: AblationJob, tmp_path: Path):
+    shutil.copytree(finished.output, tmp_path / "out")
+    runs = plan_runs(finished.jobs, tmp_path / "out", range(1), NAMES)
+    by_name = {item.name: item for item in runs}
+    for item in runs:
+        values = json.loads(result_path(tmp_path / "out", item).read_text())
+        result_path(tmp_path / "out", item).write_text(json.dumps(values | {"job": item.job.to_dict()}))
+
+    def missing() -> list[str]:
+        return [item.name for item in missing_runs(runs, tmp_path / "out", pictures=2)]
+
+    shutil.rmtree(by_name["tower"].model)
+    result_path(tmp_path / "out", by_name["no-roi"]).unlink()
+    assert missing() == ["no-roi"]  # which starts from the base
+    shutil.rmtree(by_name["base"].model)
+    assert missing() == ["tower", "base", "no-roi"]
+
+
 def test_other_looks_need_no_other_training(finished: AblationJob):
     missing = missing_runs(runs_of(finished), finished.output, pictures=3)
     assert [item.name for item in missing] == list(NAMES)
 
 
 def test_a_result_of_another_job_is_refused(finished: AblationJob):
-    with pytest.raises(ConfigError, match="is of another job than base is now; remove it"):
+    with pytest.raises(ConfigError, match="is of another job than same-prompt is now; remove it"):
         missing_runs(runs_of(finished, max_steps=7), finished.output, pictures=2)
 
 
 def test_fields_that_training_has_got_since_do_not_matter(finished: AblationJob, tmp_path: Path):
-    item = runs_of(finished)[1]
+    item = runs_of(finished)[2]
     values = json.loads(result_path(finished.output, item).read_text())
     del values["job"]["precision"], values["job"]["data"]["workers"]
     copy = result_path(tmp_path, item)
@@ -91,7 +110,7 @@ def test_a_signal_ends_it_before_the_next_run(tmp_path: Path, finished: Ablation
 
 
 def test_a_signal_ends_a_look_without_a_result(finished: AblationJob):
-    item = runs_of(finished)[1]
+    item = runs_of(finished)[2]
     with StopSignals() as stop:
         from pdlm_cli.ablations.runner import _look
 
@@ -100,7 +119,7 @@ def test_a_signal_ends_a_look_without_a_result(finished: AblationJob):
 
 
 def test_looks_change_how_a_checkpoint_captions_and_not_what_it_is(finished: AblationJob):
-    item = runs_of(finished)[1]
+    item = runs_of(finished)[2]
     engine = measure._engine(item.model, Look(steps=3, length=5, together=2, binding="shared"))
     assert engine.max_regions == 2
     assert (engine.settings.steps, engine.settings.length) == (3, 5)

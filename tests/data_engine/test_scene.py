@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pdlm_cli.data_engine.attributes import COLORS
 from pdlm_cli.data_engine.kinds import KINDS, MAX_PARTS
 from pdlm_cli.data_engine.levels import LEVELS
 from pdlm_cli.data_engine.limits import SPLITS
 from pdlm_cli.data_engine.looks import choose_look, choose_variant
+from pdlm_cli.data_engine.parts import visible_parts
 from pdlm_cli.data_engine.scene import Scene, draw_scene
 from tests.data_engine.support import FULL, everything, scenes
 
@@ -33,6 +35,29 @@ def test_masks_are_disjoint_and_within_the_bounds_of_size() -> None:
         shares = masks.mean(axis=(1, 2))
         assert (shares >= 0.02).all()
         assert (shares <= 0.40).all()
+
+
+def test_visible_parts_are_where_their_objects_are_and_have_their_words() -> None:
+    for scene in everything():
+        parts = iter(visible_parts(scene))
+        for item in scene.objects:
+            for part in item.attributes.parts:
+                words, pixels = next(parts)
+                assert pixels.any() and not (pixels & ~item.mask).any()
+                said = (item.kind.name, part.name, part.material, part.shape, *part.colors)
+                assert {word for word in said if word} | ({part.pattern} - {"plain"}) == set(words.split())
+        assert next(parts, None) is None
+
+
+def test_parts_of_plain_things_show_their_color() -> None:
+    """The median pixel of a part in one color is nearer to that color than to most others."""
+    ranks = []
+    for scene in scenes(2):
+        for words, pixels in visible_parts(scene):
+            median = np.median(scene.picture[pixels], axis=0)
+            near = sorted(COLORS, key=lambda name: float(np.abs(median - COLORS[name]).sum()))
+            ranks.append(near.index(words.split()[-1]))
+    assert np.mean(np.array(ranks) == 0) > 0.9
 
 
 def test_boxes_are_the_smallest_around_the_masks() -> None:

@@ -234,6 +234,11 @@ def test_models_start_from_widths_or_an_image_level_checkpoint(tmp_path):
     assert model.config.regions == RegionConfig.isolated(3, 2).with_(binding="released")
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in base.state_dict().items())
     model.save_pretrained(tmp_path / "regions")
+    left = start_model(ModelStart(start=str(tmp_path / "regions"), image_level=True), seed=1, texts=())
+    assert left.config.regions is None and left.tokens.captions == ()
+    kept, had = left.state_dict(), model.state_dict()
+    assert had.keys() - kept.keys() == {"mask_id_embedding.weight"}
+    assert all(torch.equal(value, had[name]) for name, value in kept.items())
     again = ModelStart(start=str(tmp_path / "regions"), regions=replace(wanted, max_regions=4))
     with pytest.raises(ConfigError, match="regions of its own"):
         start_model(again, seed=1, texts=())

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -82,6 +83,50 @@ def test_questions_about_whole_pictures_have_no_words(tmp_path):
     alone = [collate([sample]) for sample in regions + chat]
     expected = torch.stack([MODEL(inputs.batch, inputs.aim) for inputs in alone]).mean()
     torch.testing.assert_close(MODEL(together.batch, together.aim), expected)
+
+
+def scenes_with_parts(tmp_path, **changes):
+    sources = [{"scenes": {"pictures": 12, "level": 5, "size": 64, "objects": [2, 3], "parts": True}}]
+    data = {"sources": sources, "caption_length": 32, "workers": 0}
+    settings = job(tmp_path, tmp_path, objective="words", data=data, **changes)
+    samples = Samples(settings.data.sources, settings.data, MODEL.config, MODEL.tokens, seed=0)
+    prior = torch.zeros(MODEL.config.text_config.vocab_size)
+    return samples, Collator.of(settings, MODEL.config, MODEL.tokens, prior)
+
+
+def test_image_tokens_show_the_parts_that_lie_under_them(tmp_path):
+    """In pictures of one and of several tiles: the pixels of a token, put together again, are those of its part."""
+    samples, _ = scenes_with_parts(tmp_path)
+    n, tiles = MODEL.config.token_grid, set()
+    for place in range(8):
+        ref = samples.stream.at(place)
+        record, sample = samples.records[0][ref.record], samples[place]
+        columns, rows = sample.prepared.image.grid
+        tiles.add(columns * rows)
+        for (text, pixels), (words, tokens) in zip(record["parts"], sample.shown, strict=True):
+            assert words == text
+            whole = tokens[: columns * rows * n * n].reshape(rows, columns, n, n).swapaxes(1, 2)
+            down, across = np.nonzero(pixels)
+            height, width = pixels.shape
+            where = np.zeros((rows * n, columns * n), dtype=bool)
+            where[down * rows * n // height, across * columns * n // width] = True
+            assert tokens.any() and not (whole.reshape(rows * n, columns * n) & ~where).any()
+    assert len(tiles) > 1
+
+
+def test_words_of_image_tokens_are_read_from_these_tokens(tmp_path):
+    samples, collate = scenes_with_parts(tmp_path)
+    found = [samples[place] for place in range(3)]
+    together = collate(found)
+    alone = [collate([sample]) for sample in found]
+    expected = torch.stack([MODEL(inputs.batch, inputs.aim) for inputs in alone]).mean()
+    torch.testing.assert_close(MODEL(together.batch, together.aim), expected)
+    assert together.aim.weights.sum().item() == pytest.approx(2)  # regions, and image tokens
+    for sample, inputs in zip(found, alone, strict=True):
+        rows = inputs.aim.present[len(sample.texts) :]
+        for row, token in zip(rows, inputs.aim.shown.tolist(), strict=True):
+            said = [words for words, tokens in sample.shown if tokens[token]]
+            assert set(row.nonzero().flatten().tolist()) == {i for words in said for i in MODEL.tokens.encode(words)}
 
 
 def test_the_prior_is_the_share_of_texts_as_log_odds():
