@@ -1,7 +1,8 @@
 """Which words the caption of a region has, read from its RoI tokens alone: a first lesson for a tower from nothing.
 
 A released tower was taught with texts before it met its decoder. One from nothing is taught here, by classifying the
-tokens of captions (SuperClass, Huang et al. 2024), with the decoder's own head, whose blocks take no part.
+tokens of captions (SuperClass, Huang et al. 2024), with the decoder's own head, whose blocks take no part. Where data
+says what lies under each image token, that is learnt in the same way.
 """
 
 from collections.abc import Iterable, Sequence
@@ -59,33 +60,41 @@ def aims(aim: Noise | Words | Both) -> tuple[Noise | None, Words | None]:
     return (aim, None) if isinstance(aim, Noise) else (None, aim)
 
 
-def caption_words(
-    batch: Batch, prior: Tensor, share: float = 1.0, shown: Sequence[Tensor | None] | None = None
-) -> Words | None:
-    """The words of the captions that fill the slots of a batch, regions one after the other. None of any, if it holds
-    image-level questions alone; its other rows have none.
+def caption_words(batch: Batch, prior: Tensor, share: float = 1.0, shown: Sequence[Tensor | None] = ()) -> Words | None:
+    """What is to be named of a batch; None if it holds image-level questions alone, which have no words.
 
-    share: what they count. shown: of each row (image tokens, V) which words stand for what a token shows, none where
-    that is not known; None where it is of no token.
+    share: what it counts beside captions. shown: of each row (image tokens, V) which words stand for what a token
+    shows, none where that is not known; None for a row of which nothing is.
     """
-    present, weights, tokens = [], [], []
-    for ids, slots, kinds in zip(batch.input_ids, batch.slots, batch.kind, strict=True):
-        if not (kinds == Kind.ROI).any():
-            continue
-        own = [torch.zeros_like(prior).index_fill(0, ids[slot[slot >= 0]], 1.0) for slot in slots if slot[0] >= 0]
-        present += own
-        weights += [share / len(own) / len(batch.slots)] * len(own)
-    first = 0
-    for words, images in zip(shown or (), batch.image, strict=bool(shown)):
-        if words is not None:
-            known = words.any(dim=1).nonzero().flatten()
-            present += list(words[known].to(prior.dtype))
-            weights += [share / max(len(known), 1) / len(batch.slots)] * len(known)
-            tokens.append(first + known)
-        first += int(images.sum())
-    if not present:
+    regions = _region_words(batch, prior)
+    if not regions:
         return None
-    return Words(torch.stack(present), torch.tensor(weights), prior, torch.cat([*tokens, torch.zeros(0)]).long())
+    tokens, places = _token_words(batch, prior, shown)
+    weights = [share / len(row) / len(batch.slots) for row in (*regions, *tokens) for _ in row]
+    return Words(torch.cat([*regions, *tokens]), torch.tensor(weights), prior, places)
+
+
+def _region_words(batch: Batch, prior: Tensor) -> list[Tensor]:
+    """(R, V) of each row with regions: the tokens that fill each caption's slots."""
+    found = []
+    for ids, slots, kinds in zip(batch.input_ids, batch.slots, batch.kind, strict=True):
+        if (kinds == Kind.ROI).any():
+            own = [torch.zeros_like(prior).index_fill(0, ids[slot[slot >= 0]], 1.0) for slot in slots if slot[0] >= 0]
+            found.append(torch.stack(own))
+    return found
+
+
+def _token_words(batch: Batch, prior: Tensor, shown: Sequence[Tensor | None]) -> tuple[list[Tensor], Tensor]:
+    """(M, V) of each row, the words of image tokens of which some are known, and (sum of M,) where in the batch they
+    are."""
+    found, places, first = [], [torch.zeros(0, dtype=torch.long)], 0
+    for words, images in zip(shown, batch.image, strict=bool(shown)):
+        known = words.any(dim=1).nonzero().flatten() if words is not None else torch.zeros(0, dtype=torch.long)
+        if words is not None and len(known):
+            found.append(words[known].to(prior.dtype))
+            places.append(first + known)
+        first += int(images.sum())
+    return found, torch.cat(places)
 
 
 def word_prior(tokens: Tokens, vocabulary: int, texts: Iterable[str]) -> Tensor:
