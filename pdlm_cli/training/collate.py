@@ -97,6 +97,7 @@ class MicroBatches(Sampler[list[int]]):
     """Places of this process's forwards, in order: step by step, a share of each step's samples.
 
     Samples of about one size come together, as far as a step has them: little is padded, and a step stays what it was.
+    From forward to forward processes take turns at the larger ones, so that none waits long for the others.
     """
 
     def __init__(self, job: TrainJob, samples: Samples, steps: int, *, rank: int, processes: int) -> None:
@@ -112,5 +113,6 @@ class MicroBatches(Sampler[list[int]]):
         for step in range(self.steps):
             places = sorted(range(step * batch, (step + 1) * batch), key=self.samples.size)
             for forward in range(self.accumulation):
-                first = (forward * self.processes + self.rank) * size
+                turn = self.rank if forward % 2 == 0 else self.processes - 1 - self.rank
+                first = (forward * self.processes + turn) * size
                 yield places[first : first + size]

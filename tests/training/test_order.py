@@ -102,10 +102,22 @@ def test_processes_share_out_the_samples_of_each_step_by_size(tmp_path, processe
         places = [p for share in shares for forward in share[step * per_step : (step + 1) * per_step] for p in forward]
         assert sorted(places) == list(range(8 * step, 8 * step + 8))
         together = [forward for share in shares for forward in share[step * per_step : (step + 1) * per_step]]
-        sizes = [
-            samples.size(place) for forward in sorted(together, key=lambda f: samples.size(f[0])) for place in forward
-        ]
+        sizes = [size for forward in sorted([samples.size(place) for place in f] for f in together) for size in forward]
         assert sizes == sorted(sizes)
+
+
+def test_no_process_gets_all_the_large_samples(tmp_path):
+    """Regions are what pictures of one size cost; of sorted samples in equal shares, one process would get the most."""
+    settings = job(squares(tmp_path, 20), tmp_path, batch=16, micro_batch=2)
+    model = random_model("tiny")
+    samples = Samples(settings.data.sources, settings.data, model.config, model.tokens, seed=0)
+    for step in range(4):
+        work = []
+        for rank in range(2):
+            forwards = list(MicroBatches(settings, samples, 4, rank=rank, processes=2))[4 * step : 4 * step + 4]
+            work.append(sum(samples.size(place)[2] for forward in forwards for place in forward))
+        by_size = sorted(samples.size(place)[2] for place in range(16 * step, 16 * step + 16))
+        assert abs(work[0] - work[1]) <= 2 < sum(by_size[8:]) - sum(by_size[:8])
 
 
 def test_hashes_are_even_and_depend_on_every_part():
