@@ -56,10 +56,11 @@ def run(job: AblationJob, log_format: str, stop: StopSignals) -> int:
 def missing_runs(runs: Sequence[Run], output: Path, pictures: int) -> list[Run]:
     """Runs without a result of all that is looked at now, and those whose model is gone that they start from. Raises
     ConfigError if a result is of another job."""
+    unfinished = [item for item in runs if not _finished(item, result_path(output, item), pictures)]
     missing: list[Run] = []
     for item in reversed(runs):
         wanted = str(item.model) in {later.job.model.start for later in missing}
-        if not _finished(item, result_path(output, item), pictures) or (wanted and not item.model.exists()):
+        if item in unfinished or (wanted and not item.model.exists()):
             missing.insert(0, item)
     return missing
 

@@ -145,8 +145,8 @@ GROUPS = (
     ),
     Group(
         "Training",
-        "The vision tower has learnt from questions about whole pictures before. Training on one mask at a time shows "
-        "as many regions in two and a half times the samples.",
+        "The vision tower has learnt which words regions have before, without region prompts. Training on one mask at "
+        "a time shows as many regions in two and a half times the samples.",
         (
             Comparison("Vision trained too", ("train-vision", STANDARD), _STANDARD, (50.3, 53.7)),
             Comparison("Trained on single masks, captioned together", ("single-mask", STANDARD), _STANDARD),

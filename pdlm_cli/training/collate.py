@@ -59,16 +59,15 @@ class Collator:
         return TrainingBatch(batch, self._aim(batch, samples), places, tokens, problems)
 
     def _aim(self, batch: Batch, samples: Sequence[Sample]) -> Noise | Words | Both:
-        places = [sample.place for sample in samples]
         if self.prior is None:
-            return self._noise(batch, places)
+            return self._noise(batch, samples)
         shown = [self._shown(sample, len(self.prior)) for sample in samples]
         if self.job.objective == "words":
             words = caption_words(batch, self.prior, shown=shown)
             assert words is not None
             return words
         words = caption_words(batch, self.prior, self.job.word_share, shown)
-        noise = self._noise(batch, places)
+        noise = self._noise(batch, samples)
         return noise if words is None else Both(noise, words)
 
     def _shown(self, sample: Sample, vocabulary: int) -> Tensor | None:
@@ -81,10 +80,10 @@ class Collator:
             words[torch.from_numpy(tokens).nonzero(), ids] = True
         return words
 
-    def _noise(self, batch: Batch, places: Sequence[int]) -> Noise:
+    def _noise(self, batch: Batch, samples: Sequence[Sample]) -> Noise:
         return draw_noise(
             batch,
-            places,
+            [sample.place for sample in samples],
             self.job.noise,
             seed=self.job.seed,
             step_samples=self.job.batch,

@@ -170,8 +170,7 @@ class TrainJob:
     optimizer are fp32. export: what the trained model is written in. device: auto prefers CUDA. strategy: of several
     processes. deepspeed: its JSON configuration, in place of a strategy. objective: to write captions, or only to name
     their words from RoI tokens, which teaches a tower from nothing (see model/words.py), or both at once, where the
-    loss of words counts word_share. lora: adapters in place of the
-    whole decoder.
+    loss of words counts word_share. lora: adapters in place of the whole decoder.
     """
 
     output: str

@@ -14,8 +14,7 @@ class Scenes:
     pictures: how many an epoch has. level: from plain shapes, 0, to full scenes. size: pixels along the shorter side.
     objects: fewest and most; those of the level if null. captions: in many sentence shapes, or all of the same.
     questions: of chat, one a picture; describe: only for the caption of one of its objects. parts: where words are
-    learnt, those of the part that an image token shows too. seed, split: of the
-    generator.
+    learnt, those of the part that an image token shows too. seed, split: of the generator.
     """
 
     pictures: int

@@ -156,6 +156,7 @@ class Samples(Dataset[Sample]):
     def _shown(
         self, parts: Sequence[tuple[str, NDArray[np.bool_]]], image: PreparedImage
     ) -> tuple[tuple[str, NDArray[np.bool_]], ...]:
+        """See `Sample.shown`. parts: words and (height, width) pixels, in those of the picture."""
         masks = np.stack([mask for _, mask in parts])
         patches = footprint.coverage(masks, image.grid, self.config.tile_size, self.config.patch_size)
         n, r = self.config.token_grid, self.config.unshuffle

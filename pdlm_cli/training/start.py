@@ -115,8 +115,7 @@ def _checkpoint_model(source: str, regions: RegionConfig | None) -> PerceptionDL
 
 def _with_regions(base: PerceptionDLMBase, regions: RegionConfig) -> PerceptionDLM:
     """The image-level model with region prompts, which are new and small beside the patch embeddings."""
-    values = copy.deepcopy(base.config.to_dict()) | {"regions": asdict(regions)}
-    config = PerceptionDLMConfig(**{name: value for name, value in values.items() if name != "model_type"})
+    config = _with_region_config(base.config, regions)
     tokens = Tokens.resolve(base.tokens.tokenizer, regions.max_regions)
     prompts = PROMPT_SPREAD * torch.randn(regions.max_regions, config.vision_config.hidden_size)
     return PerceptionDLM.from_weights({**base.state_dict(), "mask_id_embedding.weight": prompts}, config, tokens)
@@ -124,10 +123,15 @@ def _with_regions(base: PerceptionDLMBase, regions: RegionConfig) -> PerceptionD
 
 def _without_regions(model: PerceptionDLMBase) -> PerceptionDLMBase:
     """The image-level model under a region model, of the same tokenizer."""
-    values = copy.deepcopy(model.config.to_dict()) | {"regions": None}
-    config = PerceptionDLMConfig(**{name: value for name, value in values.items() if name != "model_type"})
+    config = _with_region_config(model.config, None)
     weights = {name: value for name, value in model.state_dict().items() if module_of(name) != "regions"}
     return PerceptionDLMBase.from_weights(weights, config, Tokens.resolve(model.tokens.tokenizer, 0))
+
+
+def _with_region_config(config: PerceptionDLMConfig, regions: RegionConfig | None) -> PerceptionDLMConfig:
+    """A copy that differs in its regions."""
+    values = copy.deepcopy(config.to_dict()) | {"regions": asdict(regions) if regions is not None else None}
+    return PerceptionDLMConfig(**{name: value for name, value in values.items() if name != "model_type"})
 
 
 def _random_model(wanted: RandomModel, regions: RegionConfig | None, texts: Iterable[str]) -> PerceptionDLMBase:

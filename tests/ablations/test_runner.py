@@ -88,7 +88,7 @@ def test_other_looks_need_no_other_training(finished: AblationJob):
 
 
 def test_a_result_of_another_job_is_refused(finished: AblationJob):
-    with pytest.raises(ConfigError, match="is of another job than same-prompt is now; remove it"):
+    with pytest.raises(ConfigError, match="is of another job than tower is now; remove it"):
         missing_runs(runs_of(finished, max_steps=7), finished.output, pictures=2)
 
 
