@@ -13,7 +13,7 @@ from pdlm_cli.data_engine.scene import Scene, draw_scene, picture_size
 from pdlm_cli.training.job_data import Scenes
 from pdlm_cli.training.order import OBJECTS, QUESTION, SHAPE, mix
 
-TEXT_PICTURES = 2000  # whose texts stand for all: scenes have a closed vocabulary
+TEXT_PICTURES = 500  # whose texts stand for all: scenes have a closed vocabulary
 
 
 class DrawnRecords:

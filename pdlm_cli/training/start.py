@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
@@ -24,6 +25,7 @@ from pdlm_cli.training.lora import is_adapter
 PROMPT_SPREAD = 0.02  # of new region prompts
 FIRST_BLOCKS, CONNECTOR_GAIN = 0.1, 1.5  # of new towers: what their blocks add, and how much of it is heard
 PROMPT_TEXTS = (SYSTEM, "\n" + REGION_INSTRUCTION, "system", "user", "assistant")  # that a tokenizer learns too
+POSITIONS = "vision_model.vision_model.embeddings.position_embedding.weight"
 SPECIAL_TOKENS = [*TEXT_TOKENS, *IMAGE_TOKENS, *REGION_TOKENS]
 
 
@@ -38,7 +40,9 @@ def start_model(start: ModelStart, seed: int, texts: Iterable[str]) -> Perceptio
                 return _random_model(start.random, regions, texts)
             assert start.start is not None
             model = _checkpoint_model(start.start, regions)
-            return _without_regions(model) if start.image_level else model
+            if start.image_level:
+                model = _without_regions(model)
+            return model if start.tile is None else _with_tile(model, start.tile)
         except PdlmError:
             raise
         except ValueError as error:
@@ -130,7 +134,29 @@ def _without_regions(model: PerceptionDLMBase) -> PerceptionDLMBase:
 
 def _with_region_config(config: PerceptionDLMConfig, regions: RegionConfig | None) -> PerceptionDLMConfig:
     """A copy that differs in its regions."""
-    values = copy.deepcopy(config.to_dict()) | {"regions": asdict(regions) if regions is not None else None}
+    return _changed(config, {"regions": asdict(regions) if regions is not None else None})
+
+
+def _with_tile(model: PerceptionDLMBase, tile: int) -> PerceptionDLMBase:
+    """The same model for tiles of another size: each patch stays what it was, and there are more of them or fewer.
+    Position embeddings are resized as pictures are (the usual way to a ViT of higher resolution, arXiv 2010.11929,
+    section 3.2)."""
+    vision = model.config.vision_config
+    cell = vision.patch_size * model.config.unshuffle
+    if tile < cell or tile % cell:
+        raise ValueError(f"tile: expected a multiple of {cell} pixels, found {tile}")
+    before, after = vision.image_size // vision.patch_size, tile // vision.patch_size
+    weights = model.state_dict()
+    grid = weights[POSITIONS].T.reshape(1, -1, before, before)
+    resized = functional.interpolate(grid, (after, after), mode="bicubic", align_corners=False, antialias=True)
+    weights[POSITIONS] = resized.flatten(2).squeeze(0).T.contiguous()
+    config = _changed(model.config, {"vision_config": vision.to_dict() | {"image_size": tile}})
+    return type(model).from_weights(weights, config, model.tokens)
+
+
+def _changed(config: PerceptionDLMConfig, fields: dict[str, Any]) -> PerceptionDLMConfig:
+    """A copy that differs in these."""
+    values = copy.deepcopy(config.to_dict()) | fields
     return PerceptionDLMConfig(**{name: value for name, value in values.items() if name != "model_type"})
 
 

@@ -1,9 +1,11 @@
 """A model from nothing: its image tokens differ as its pictures do, from the first step on."""
 
+import pytest
 import torch
 
 from model.preprocess import normalise
 from pdlm_cli.data_engine.scene import draw_scene
+from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.job import ModelStart, RandomModel
 from pdlm_cli.training.start import start_model
 
@@ -19,3 +21,21 @@ def test_image_tokens_are_about_pictures_and_as_strong_as_what_blocks_add():
     own, common = tokens.std(dim=0).mean(), tokens.mean(dim=0).abs().mean()
     assert 0.2 < own < 2
     assert own > common / 2
+
+
+def test_larger_tiles_have_more_of_the_same_patches_at_positions_in_between(tmp_path):
+    model = start_model(ModelStart(random=RANDOM), seed=0, texts=["a red circle."])
+    positions = model.vision_model.vision_model["embeddings"].position_embedding.weight
+    rows = torch.arange(16.0).repeat_interleave(16)
+    with torch.no_grad():
+        positions.copy_(rows[:, None].expand_as(positions))
+    model.save_pretrained(tmp_path)
+    larger = start_model(ModelStart(start=str(tmp_path), tile=256), seed=0, texts=())
+    assert larger.config.vision_config.image_size == 256
+    resized = larger.vision_model.vision_model["embeddings"].position_embedding.weight.reshape(32, 32, -1)
+    assert torch.allclose(resized[4:28, 0, 0], torch.arange(4, 28) / 2 - 0.25, atol=1e-3)
+    assert torch.allclose(resized[:, 0], resized[:, 31], atol=1e-4)
+    others = {name: value for name, value in larger.state_dict().items() if "position_embedding" not in name}
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in others.items())
+    with pytest.raises(ConfigError, match="tile: expected a multiple of 16 pixels, found 100"):
+        start_model(ModelStart(start=str(tmp_path), tile=100), seed=0, texts=())
