@@ -20,14 +20,21 @@ from model.layout import Kind
 
 
 def structured_mask(
-    kind: Tensor, region: Tensor, attention: str, rows: slice = slice(None), columns: slice = slice(None)
+    kind: Tensor,
+    region: Tensor,
+    attention: str,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
+    twin: Tensor | None = None,
 ) -> Tensor:
     """(B, 1, Q, K) bool, True where a row of `rows` may attend to a token of `columns`.
 
     kind, region: (B, L) as in `Layout`. attention: "released", "isolated" or "full" (see `RegionConfig`).
+    twin: (B, L) as in `Batch`, under "isolated" alone; a caption and its twin do not see each other.
     """
     q_kind, q_region = kind[:, rows, None], region[:, rows, None]
     k_kind, k_region = kind[:, None, columns], region[:, None, columns]
+    assert twin is None or attention == "isolated"
     if attention == "full":
         return (k_kind != Kind.PAD).expand(-1, q_kind.shape[1], -1).unsqueeze(1)
     context = k_kind == Kind.CONTEXT
@@ -38,4 +45,6 @@ def structured_mask(
         sees = context | (own & ((q_kind == Kind.CAPTION) | (k_kind == Kind.ROI)))
         # Text between RoI spans is there only where positions are released; it serves no one but itself.
         sees = sees | ((q_kind == Kind.GAP) & (k_kind == Kind.GAP))
+        if twin is not None:
+            sees = sees & ((k_kind != Kind.CAPTION) | (twin[:, rows, None] == twin[:, None, columns]))
     return (sees & (k_kind != Kind.PAD)).unsqueeze(1)

@@ -5,7 +5,7 @@ batch is the same slice. Padding is seen by nobody (see `structured_mask`); posi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -27,6 +27,7 @@ class Batch:
     patch; None without regions. boxes: per picture (R, 4) xyxy over width and height.
     input_ids, position_ids, kind, region, labelled: (B, L) as in `Layout`; image: (B, L) where image features go.
     slots: (B, R, G) caption slots as places in the sequence, -1 where there is none. prefix: length of all prefixes.
+    twin: (B, L) tokens that `with_twins` added, None if it did not.
     """
 
     tiles: Tensor
@@ -42,6 +43,7 @@ class Batch:
     image: Tensor
     slots: Tensor
     prefix: int
+    twin: Tensor | None = None
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
@@ -78,6 +80,27 @@ def collate_passes(
 def collate_images(images: Sequence[PreparedImage], layouts: Sequence[Layout]) -> Batch:
     """Pictures with their layouts, of which each may show several, without regions."""
     return _collate(images, layouts, None, ())
+
+
+def with_twins(batch: Batch) -> Batch:
+    """Every caption once more, after the answers, at the same positions: to be learnt in two states of noise from one
+    look at the picture. For isolated captions, which nothing else sees; other answers have no twin."""
+    answer = batch.answer
+    captions = batch.kind[:, answer] == Kind.CAPTION
+
+    def twice(values: Tensor, fill: int | bool) -> Tensor:
+        return torch.cat([values, values[:, answer].masked_fill(~captions, fill)], dim=1)
+
+    return replace(
+        batch,
+        input_ids=twice(batch.input_ids, 0),
+        position_ids=twice(batch.position_ids, 0),
+        kind=twice(batch.kind, Kind.PAD),
+        region=twice(batch.region, -1),
+        labelled=twice(batch.labelled, False),
+        image=F.pad(batch.image, (0, captions.shape[1])),
+        twin=F.pad(torch.zeros_like(batch.labelled), (0, captions.shape[1]), value=True),
+    )
 
 
 def _footprint_counts(prepared: PreparedPass | PreparedImage, max_regions: int, patches: int) -> Tensor:

@@ -235,12 +235,14 @@ class Noise:
 
     probability: (B,) with which each label was hit. hit: (B, L) bool. tokens: (B, L) after it.
     replaced: whether other tokens than the mask were put in, and the loss is over all labels alike.
+    twin: (B, L) labels that are hit where their twins are not, None if there are none.
     """
 
     probability: Tensor
     hit: Tensor
     tokens: Tensor
     replaced: bool = False
+    twin: Tensor | None = None
 
     def to(self, device: torch.device) -> "Noise":
         """The same noise on a device."""
@@ -249,6 +251,7 @@ class Noise:
             probability=self.probability.to(device, non_blocking=True),
             hit=self.hit.to(device, non_blocking=True),
             tokens=self.tokens.to(device, non_blocking=True),
+            twin=None if self.twin is None else self.twin.to(device, non_blocking=True),
         )
 
     def weights(self, labelled: Tensor) -> Tensor:
@@ -257,7 +260,10 @@ class Noise:
         Hit positions count by the inverse of their probability, each sample by the inverse of its labels; with
         replacement noise all labels count alike.
         """
-        share = labelled if self.replaced else self.hit / self.probability[:, None]
+        probability = self.probability[:, None]
+        if self.twin is not None:
+            probability = torch.where(self.twin, (1 - probability).clamp(min=EPSILON), probability)
+        share = labelled if self.replaced else self.hit / probability
         return share / labelled.sum(dim=1, keepdim=True) / len(labelled)
 
 

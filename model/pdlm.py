@@ -180,7 +180,8 @@ class PerceptionDLMBase(PreTrainedModel):
         if cache is not None:
             cache.aim(slice(start, stop))
         first = start if cache is None else 0
-        mask = structured_mask(batch.kind, batch.region, self.attention, slice(start, stop), slice(first, stop))
+        rows, columns = slice(start, stop), slice(first, stop)
+        mask = structured_mask(batch.kind, batch.region, self.attention, rows, columns, batch.twin)
         if self.config.text_config._attn_implementation == "eager":  # which adds the mask to the scores
             mask = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, torch.finfo(embeds.dtype).min)
             mask = mask.to(embeds.dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from model.batch import Batch, collate_images, collate_passes
+from model.batch import Batch, collate_images, collate_passes, with_twins
 from model.config import PerceptionDLMConfig
 from model.diffusion import Noise
 from model.tokens import Tokens
@@ -53,6 +53,8 @@ class Collator:
             batch = collate_images([image for sample in samples for image in sample.images], layouts)
         else:
             batch = collate_passes([part for sample in samples for part in sample.parts], layouts, self.config)
+        if self.job.noise.twins:
+            batch = with_twins(batch)
         places = tuple(sample.place for sample in samples)
         tokens = sum(len(layout.input_ids) for layout in layouts)
         problems = tuple(problem for sample in samples for problem in sample.problems)

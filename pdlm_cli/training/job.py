@@ -137,14 +137,19 @@ class Lora:
 @dataclass(frozen=True, kw_only=True)
 class Noising:
     """How samples are noised. times: each sample's time drawn alone (uniform), or one from each of as many even parts
-    of [0, 1] as a step has samples (stratified). replace: share of the hit positions that get a random token in place
-    of the mask token; above 0 the loss is over all labels alike."""
+    of [0, 1] as a step has samples (stratified). twins: each caption of a region is learnt twice from one look at the
+    picture, hidden the second time where it was shown the first (complementary masking, LaViDa, Li et al. 2025).
+    replace: share of the hit positions that get a random token in place of the mask token; above 0 the loss is over all
+    labels alike."""
 
     times: Literal["uniform", "stratified"] = "uniform"
+    twins: bool = False
     replace: float = 0.0
 
     def __post_init__(self) -> None:
         between("noise.replace", self.replace, 0, 1)
+        if self.twins and self.replace:
+            raise ValueError("noise.twins: expected noise.replace 0, for what is replaced is not hidden")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ was, all without a random state to save.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -39,17 +40,22 @@ def draw_noise(
     hit = torch.zeros_like(batch.labelled)
     replacements = torch.full_like(batch.input_ids, -1) if noising.replace > 0 else None
     probability = torch.empty(len(places))
+    drawn_for = batch.labelled if batch.twin is None else batch.labelled & ~batch.twin
     for row, place in enumerate(places):
         generator = torch.Generator().manual_seed(int(mix(seed, place, NOISE)) >> 1)
         t = torch.rand(1, generator=generator)
         if noising.times == "stratified":
             t = (place % step_samples + t) / step_samples  # the order of samples is random already
         probability[row] = mask_probability(t)
-        labels = batch.labelled[row]
+        labels = drawn_for[row]
         count = int(labels.sum())
         hit[row, labels] = draw_hits(torch.ones(1, count, dtype=torch.bool), probability[row : row + 1], generator)[0]
         if replacements is not None:
             drawn = words[torch.randint(len(words), (count,), generator=generator)]
             swapped = torch.rand(count, generator=generator) < noising.replace
             replacements[row, labels] = torch.where(swapped, drawn, -1)
-    return add_noise(batch.input_ids, probability, hit, mask_token, replacements)
+    if batch.twin is not None:
+        first, second = hit[:, batch.answer].chunk(2, dim=1)
+        second |= batch.labelled[:, batch.answer].chunk(2, dim=1)[1] & ~first
+    noise = add_noise(batch.input_ids, probability, hit, mask_token, replacements)
+    return replace(noise, twin=batch.twin)

@@ -56,6 +56,9 @@ def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
     if job.deepspeed is not None:
         check_deepspeed(job.deepspeed)
     model = _model(job, checkpoint)
+    regions = model.config.regions
+    if job.noise.twins and (regions is None or regions.attention != "isolated"):
+        raise ConfigError("noise.twins: expected a model whose captions are isolated; others would read their twins")
     samples = Samples(job.data.sources, job.data, model.config, model.tokens, job.seed)
     prior = None
     if job.objective != "captions":

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.batch import Batch, collate_passes
+from model.batch import Batch, collate_passes, with_twins
 from model.diffusion import Noise, add_noise, draw_hits, mask_probability
 from model.layout import plan_pass
 from model.sizes import random_model
@@ -98,3 +98,17 @@ def test_a_few_steps_of_gradient_descent_lower_the_loss():
         model(batch, noise_of(model, batch, seed=step)).backward()
         optimizer.step()
     assert model(batch, noise_of(model, batch)).item() < 0.7 * before
+
+
+def test_captions_and_their_twins_learn_what_they_would_alone():
+    """Also: neither sees the other, though each shows what the other is to find out."""
+    model = tiny(ISOLATED)
+    batch = training_batch(model, [one_pass(model, 300, 200, 3), one_pass(model, 90, 260, 4, seed=3)])
+    first = noise_of(model, batch)
+    second = add_noise(batch.input_ids, 1 - first.probability, batch.labelled & ~first.hit, model.tokens.mask)
+    twins = with_twins(batch)
+    hit = torch.cat([first.hit, second.hit[:, batch.answer]], dim=1)
+    both = replace(add_noise(twins.input_ids, first.probability, hit, model.tokens.mask), twin=twins.twin)
+    assert both.hit.sum() == batch.labelled.sum()
+    alone = (model(batch, first).item() + model(batch, second).item()) / 2
+    assert model(twins, both).item() == pytest.approx(alone, rel=1e-5)

@@ -68,6 +68,7 @@ def test_committed_stages_have_the_papers_values(stage, lr, batch, tokens, froze
         ("data.max_bad_share=2", r"data\.max_bad_share: expected 0 to 1, found 2"),
         ("model.start=here", "model: expected either start or random"),
         ("model.image_level=true", r"model\.image_level: expected a start that knows regions, and no regions"),
+        ("noise={twins: true, replace: 0.5}", r"noise\.twins: expected noise\.replace 0"),
         ("model.tile=96", r"model\.tile: expected a start whose tiles change"),
         ("model.random.tile=null", r"model\.random: expected either size, or all of"),
         ("epochs=1", "expected either epochs or max_steps, found both"),

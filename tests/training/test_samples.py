@@ -18,12 +18,14 @@ from model.sizes import random_model
 from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.training.bad_samples import FIRST_LOOK, BadSamples
 from pdlm_cli.training.collate import Collator
-from pdlm_cli.training.job import ModelStart, Noising, RandomModel, RegionSemantics
+from pdlm_cli.training.job import ModelStart, Noising, RandomModel, RegionSemantics, TrainJob
 from pdlm_cli.training.job_data import Source
+from pdlm_cli.training.run import prepare
 from pdlm_cli.training.samples import Samples
 from pdlm_cli.training.show import mask_letters
 from pdlm_cli.training.start import start_model
-from tests.training.support import COLOURS, job, squares
+from pdlm_cli.training.typed_fields import read_settings
+from tests.training.support import COLOURS, job, job_values, squares
 
 MODEL = random_model("tiny", seed=0)
 WIDTHS = {"vision": (32, 64, 3, 2), "text": (48, 96, 2, 2), "tile": 64, "patch": 8}
@@ -210,6 +212,25 @@ def test_stratified_times_fall_one_into_each_part(tmp_path):
     probability = Collator.of(settings, MODEL.config, MODEL.tokens)([samples[p] for p in range(8)]).aim.probability
     edges = mask_probability(torch.arange(9) / 8)
     assert ((probability >= edges[:-1]) & (probability <= edges[1:])).all()
+
+
+def test_a_twin_hides_what_its_caption_shows(tmp_path):
+    settings = replace(job(squares(tmp_path, 6), tmp_path), noise=Noising(twins=True), batch=4)
+    samples = open_samples(settings)
+    inputs = Collator.of(settings, MODEL.config, MODEL.tokens)([samples[place] for place in range(4)])
+    plain = Collator.of(replace(settings, noise=Noising()), MODEL.config, MODEL.tokens)([samples[p] for p in range(4)])
+    end = plain.batch.input_ids.shape[1]
+    labelled = plain.batch.labelled[:, plain.batch.answer]
+    assert torch.equal(inputs.aim.hit[:, :end], plain.aim.hit)
+    assert torch.equal(inputs.aim.hit[:, end:], labelled & ~plain.aim.hit[:, plain.batch.answer])
+    assert torch.equal(inputs.batch.input_ids[:, end:][labelled], plain.batch.input_ids[plain.batch.labelled])
+
+
+def test_captions_that_are_not_isolated_have_no_twins(tmp_path):
+    values = job_values(squares(tmp_path, 2), tmp_path / "out", noise={"twins": True})
+    values["model"]["regions"]["semantics"] = "released"
+    with pytest.raises(ConfigError, match=r"noise\.twins: expected a model whose captions are isolated"):
+        prepare(read_settings(TrainJob, values))
 
 
 def test_replacement_noise_puts_words_where_masks_were(tmp_path):
