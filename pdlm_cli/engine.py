@@ -27,11 +27,15 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 class Engine(Protocol):
     """What captioning needs of a model. The prepare functions are called from several threads at once.
 
-    max_regions: most regions of a pass. model_sha256: tells one set of weights and settings from another.
+    max_regions: most regions of a pass. tile_size: pixels along a side. model_sha256: tells one set of weights and
+    settings from another.
     """
 
     @property
     def max_regions(self) -> int: ...
+
+    @property
+    def tile_size(self) -> int: ...
 
     @property
     def model_sha256(self) -> str: ...
@@ -56,6 +60,7 @@ class ModelEngine:
     model: "PerceptionDLM"
     settings: "DecodeSettings"
     max_regions: int
+    tile_size: int
     model_sha256: str
     facts: Mapping[str, str]
 
@@ -105,18 +110,19 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    assert model.config.regions is not None
-    if model.config.random_weights:
+    config = model.config
+    assert config.regions is not None
+    if config.random_weights:
         log.warning("%s has random weights: its captions are noise, good only to try things", folder)
     facts = {
         "model": str(folder),
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
         "dtype": dtype,
-        "weights": "random" if model.config.random_weights else "trained",
+        "weights": "random" if config.random_weights else "trained",
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    return ModelEngine(model, settings, model.config.regions.max_regions, fingerprint(folder), facts)
+    return ModelEngine(model, settings, config.regions.max_regions, config.tile_size, fingerprint(folder), facts)
 
 
 def shipped_checkpoint() -> Path:

@@ -121,11 +121,13 @@ def sampling_seed_option(command: Command) -> Command:
     )
 
 
-def scene_options(*, split: str, objects: str | None) -> Callable[[Command], Command]:
-    """--seed, --split, --level, --size, --objects: which scenes draw_scene draws. Defaults are given here."""
+def scene_options(*, split: str, objects: str | None, size: int | None) -> Callable[[Command], Command]:
+    """--seed, --split, --level, --size, --objects: which scenes draw_scene draws. Defaults are given here; size None is
+    that of the checkpoint's tiles."""
     from pdlm_cli.data_engine.levels import LEVELS
     from pdlm_cli.data_engine.limits import LARGEST_SIZE, SMALLEST_SIZE, SPLITS
 
+    by_model = "" if size else "  [default: of the checkpoint's tiles]"
     by_level = "" if objects else "  [default: as the level has it]"
     options = (
         click.option(
@@ -148,9 +150,9 @@ def scene_options(*, split: str, objects: str | None) -> Callable[[Command], Com
         click.option(
             "--size",
             type=click.IntRange(SMALLEST_SIZE, LARGEST_SIZE),
-            default=128,
-            show_default=True,
-            help="Pixels along the shorter side.",
+            default=size,
+            show_default=size is not None,
+            help=f"Pixels along the shorter side.{by_model}",
         ),
         click.option(
             "--objects",

@@ -24,7 +24,7 @@ def data() -> None:
 @data.command(short_help="Draw pictures with masks, captions and questions.")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Pictures to draw.")
-@scene_options(split="train", objects=None)
+@scene_options(split="train", objects=None, size=128)
 @click.option(
     "--format",
     "formats",

@@ -23,7 +23,7 @@ def eval() -> None:
 @eval.command(short_help="Caption freshly drawn scenes and judge the captions.")
 @model_options
 @click.option("--pictures", type=click.IntRange(min=1), default=300, show_default=True, help="Scenes to draw.")
-@scene_options(split="test", objects="2-6")
+@scene_options(split="test", objects="2-6", size=None)
 @decode_options
 @click.option(
     "--batch-size",
@@ -59,7 +59,7 @@ def scenes(
     seed: int,
     split: str,
     level: int,
-    size: int,
+    size: int | None,
     objects: tuple[int, int],
     batch_size: int,
     workers: int,
@@ -90,11 +90,15 @@ def scenes(
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
     with StopSignals() as stop:
         from pdlm_cli.evaluation.scene_job import SceneEvalJob, run
-        from pdlm_cli.evaluation.scenes import SceneSet
         from pdlm_cli.stdout import print_line
 
         job = SceneEvalJob(
-            scenes=SceneSet(pictures=pictures, seed=seed, split=split, level=level, size=size, objects=objects),
+            pictures=pictures,
+            seed=seed,
+            split=split,
+            level=level,
+            size=size,
+            objects=objects,
             model=model,
             device=device,
             dtype=dtype,

@@ -27,10 +27,16 @@ from pdlm_cli.signals import StopSignals
 class SceneEvalJob:
     """Everything `pdlm eval scenes` was asked for.
 
-    model, device, dtype, decode: see load_engine. batch_size: passes a model call. workers: threads that draw.
+    pictures, seed, split, level, objects: see SceneSet. size: that of the checkpoint's tiles, if None. model, device,
+    dtype, decode: see load_engine. batch_size: passes a model call. workers: threads that draw.
     """
 
-    scenes: SceneSet
+    pictures: int
+    seed: int
+    split: str
+    level: int
+    size: int | None
+    objects: tuple[int, int]
     model: str | None
     device: str
     dtype: str
@@ -39,6 +45,15 @@ class SceneEvalJob:
     workers: int
     output: Path
     overwrite: bool
+
+    def scenes(self, tile: int) -> SceneSet:
+        """tile: of the checkpoint, in pixels. Raises ConfigError if there are no such scenes."""
+        size = self.size or tile
+        try:
+            check(self.seed, 0, self.level, size, self.split, self.objects)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return SceneSet(self.pictures, self.seed, self.split, self.level, size, self.objects)
 
 
 @dataclass(frozen=True)
@@ -55,14 +70,10 @@ class SceneEvalResult:
 def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> SceneEvalResult:
     """Do the job. Raises PdlmError for what stops it, and Interrupted while there is nothing to finish."""
     console, form = logs.configure(log_format)
-    scenes = job.scenes
-    try:
-        check(scenes.seed, 0, scenes.level, scenes.size, scenes.split, scenes.objects)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
         engine = load_engine(job.model, job.device, job.dtype, job.decode)
+        scenes = job.scenes(engine.tile_size)
         stop.defer()
         started, speed = time.monotonic(), Report(max_error_rate=0.0)
         regions: list[JudgedRegion] = []
@@ -86,7 +97,9 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> SceneEvalResul
         seconds = time.monotonic() - started
         found = Breakdown.of(regions)
         facts = {**engine.facts, "model_sha256": engine.model_sha256}
-        out.write(_files(job, found, regions, facts, speed.summary() | {"end_to_end_seconds": round(seconds, 3)}))
+        out.write(
+            _files(job, scenes, found, regions, facts, speed.summary() | {"end_to_end_seconds": round(seconds, 3)})
+        )
     if form != "json":
         console.print(summary_table(found))
     log.info(
@@ -102,6 +115,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> SceneEvalResul
 
 def _files(
     job: SceneEvalJob,
+    scenes: SceneSet,
     found: Breakdown,
     regions: list[JudgedRegion],
     facts: Mapping[str, str],
@@ -112,7 +126,7 @@ def _files(
         "model": job.model or "the one that ships",
         "model_sha256": facts["model_sha256"],
         "dtype": facts["dtype"],
-        **asdict(job.scenes),
+        **asdict(scenes),
         **job.decode,
     }
     predictions, questions = judged_json(regions)
@@ -124,7 +138,7 @@ def _files(
         "judged.json": _json(predictions),
         "qa.json": _json(questions),
         "report.md": markdown(found, regions, settings).encode(),
-        "worst.png": worst_sheet(found, regions, job.scenes),
+        "worst.png": worst_sheet(found, regions, scenes),
         "scores.json": _json({"settings": settings} | found.to_json()),
     }
 

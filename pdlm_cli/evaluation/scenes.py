@@ -30,7 +30,7 @@ NEGATIVES = {"negative part": "absent part", "salient negative": "another object
 QUESTION_SORTS = (*ATTRIBUTES, *NEGATIVES.values())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SceneSet:
     """The scenes 0 to pictures - 1 of a random stream; see draw_scene."""
 

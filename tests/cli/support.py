@@ -92,6 +92,7 @@ class StubEngine:
     """Stands for the network alone: a caption names the area of its mask and the seed it was given."""
 
     max_regions: int = 3
+    tile_size: int = 128
     model_sha256: str = "0" * 64
     facts: dict[str, str] = field(default_factory=lambda: {"model": "stub", "device": "none", "dtype": "fp32"})
     batches: list[list[int]] = field(default_factory=list)

@@ -30,6 +30,7 @@ class TellingEngine:
     scenes: SceneSet
     tell: Callable[[list[str]], list[str]] = truth
     max_regions: int = 6
+    tile_size: int = 128
     model_sha256: str = "0" * 64
     facts: dict[str, str] = field(default_factory=lambda: {"model": "oracle", "dtype": "fp32", "weights": "trained"})
 

@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_a_run_that_is_stopped_writes_no_scores(
 
     monkeypatch.setattr(oracle, "caption", stopping)
     job = SceneEvalJob(
-        scenes=SCENES,
+        **asdict(SCENES),
         model=None,
         device="cpu",
         dtype="fp32",
