@@ -101,9 +101,11 @@ def run(job: SceneJob, log_format: str, stop: StopSignals) -> Summary:
         check(job.seed, 0, job.level, job.size, job.split, job.objects)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if job.preview is not None:
-        write_preview(job, job.preview)
+    if job.preview is not None and job.preview.suffix.lower() not in PREVIEW_FORMATS:
+        raise ConfigError(f"--preview writes .png or .jpg, found {job.preview.name!r}")
     with SceneDir(job.out, job.settings, overwrite=job.overwrite) as out:
+        if job.preview is not None:
+            write_preview(job, job.preview)
         if out.complete:
             log.info("%s is complete already: %d pictures", job.out, job.count)
             return _summary(job, out.stats(), drawn=0, seconds=0.0, exit_code=0)
@@ -144,13 +146,10 @@ def run(job: SceneJob, log_format: str, stop: StopSignals) -> Summary:
 
 
 def write_preview(job: SceneJob, path: Path) -> None:
-    """A contact sheet of the first scenes. Raises ConfigError for another kind of file, OutputError."""
-    kind = PREVIEW_FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise ConfigError(f"--preview writes .png or .jpg, found {path.name!r}")
+    """A contact sheet of the first scenes, in a file of PREVIEW_FORMATS. Raises OutputError."""
     sheet = contact_sheet([job.scene(index) for index in range(min(job.count, PREVIEW_SCENES))])
     sink = io.BytesIO()
-    sheet.save(sink, format=kind, quality=85)
+    sheet.save(sink, format=PREVIEW_FORMATS[path.suffix.lower()], quality=85)
     write_atomic(path, sink.getvalue())
 
 

@@ -38,7 +38,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dozen full scenes in every format."""
     out = tmp_path_factory.mktemp("drawn") / "scenes"
     formats = [word for name in ("json", "parquet", "coco", "paradlc") for word in ("--format", name)]
-    result = draw(out, "--count", COUNT, "--seed", 5, "--split", "val", *formats, "--preview", out.parent / "look.png")
+    result = draw(out, "--count", COUNT, "--seed", 5, "--split", "val", *formats, "--preview", out / "look.png")
     assert result.exit_code == 0, result.output
     return out
 
@@ -119,7 +119,7 @@ def test_benchmark_files_have_the_published_shape(drawn: Path, expected: list[An
 
 
 def test_preview_shows_the_scenes(drawn: Path) -> None:
-    with Image.open(drawn.parent / "look.png") as sheet:
+    with Image.open(drawn / "look.png") as sheet:
         assert sheet.width > 1000
         assert sheet.getcolors(maxcolors=1000) is None
 
