@@ -72,11 +72,12 @@ class Dataset:
             "images": self.folder,
             "output": output,
             "model": str(CHECKPOINT),
-            "device": "cpu",
+            "devices": ("cpu",),
             "dtype": "fp32",
             "decode": {},
             "seed": 0,
             "batch_size": 2,
+            "pass_timeout": None,
             "limit": None,
             "part_rows": 1000,
             "workers": 2,
@@ -92,6 +93,9 @@ class StubEngine:
     """Stands for the network alone: a caption names the area of its mask and the seed it was given."""
 
     max_regions: int = 3
+    batch_size: int = 4
+    parallel: int = 1
+    incidents: dict[str, int] = field(default_factory=dict)
     model_sha256: str = "0" * 64
     facts: dict[str, str] = field(default_factory=lambda: {"model": "stub", "device": "none", "dtype": "fp32"})
     batches: list[list[int]] = field(default_factory=list)
@@ -126,6 +130,7 @@ class StubEngine:
                     for area, seed in regions
                 ],
                 slots=list(range(len(regions))),
+                together=len(passes),
                 encode_ms=1.0,
                 decode_ms=2.0,
             )

@@ -20,6 +20,8 @@ from pdlm_cli.masks import decode
 from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, rle
 from tests.cli.test_help import ALL
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 FAST = ["--model", str(CHECKPOINT), "--device", "cpu", "--steps", "2", "--length", "4"]
 
 

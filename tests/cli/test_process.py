@@ -15,12 +15,18 @@ import pytest
 from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset
 
 PDLM = [sys.executable, "-m", "pdlm_cli"]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
-def start(*arguments: object, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+def start(*arguments: object, stdout: int = subprocess.PIPE, fault: str = "") -> subprocess.Popen[str]:
+    """In a process group of its own. fault: see pdlm_cli.devices.faults."""
     return subprocess.Popen(
-        [*PDLM, *map(str, arguments)], env=ENVIRONMENT, stdout=stdout, stderr=subprocess.PIPE, text=True
+        [*PDLM, *map(str, arguments)],
+        env=ENVIRONMENT | {"PDLM_DEVICE_FAULT": fault},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -46,6 +52,20 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     raise AssertionError(f"{path} did not appear")
 
 
+def children(parent: int) -> list[int]:
+    """Ids of the processes that `parent` has started, by any of its threads."""
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(number) for task in tasks for number in task.read_text().split()]
+
+
+def alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
 def test_a_run_as_a_process(dataset: Dataset, tmp_path: Path) -> None:
     dataset.region(dataset.image())
     process = start(*caption(dataset, tmp_path / "out", "--steps", 2, "--json"))
@@ -61,10 +81,12 @@ def test_a_signal_commits_what_is_done(dataset: Dataset, tmp_path: Path, number:
     out = tmp_path / "out"
     process = start(*caption(slow(dataset), out, "--part-rows", 2, "--length", 64, "--steps", 64))
     wait_for(out / "_pdlm/done/00000.json", process)
-    process.send_signal(number)
+    (worker,) = children(process.pid)
+    os.killpg(process.pid, number)  # as a Ctrl-C does: worker processes get it too
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
+    assert not alive(worker)
     rows = pq.read_table(out / "data")
     assert 2 <= rows.num_rows < 400
     assert rows["source_index"].to_pylist() == list(range(rows.num_rows))
@@ -82,6 +104,21 @@ def test_a_signal_while_the_model_loads_ends_at_once(dataset: Dataset, tmp_path:
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 143, stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.fault("device error, NaN logits, hung pass")
+def test_no_worker_outlives_a_parent_that_is_killed(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(*caption(slow(dataset), out), fault="hang:*")
+    wait_for(out / "_pdlm/run.json", process)
+    (worker,) = children(process.pid)
+    process.kill()
+    process.communicate()
+    for _ in range(100):
+        if not alive(worker):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {worker} is still there")
 
 
 def test_a_second_signal_does_not_wait(dataset: Dataset, tmp_path: Path) -> None:
