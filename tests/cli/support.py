@@ -1,6 +1,10 @@
 """Inputs on disk and an engine without a network, for the tests of the pipeline."""
 
 import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +30,18 @@ def box_mask(width: int, height: int, x: int, y: int, w: int, h: int) -> np.ndar
     mask = np.zeros((height, width), bool)
     mask[y : y + h, x : x + w] = True
     return mask
+
+
+@contextmanager
+def no_thread_left() -> Iterator[None]:
+    """A watchdog that was called off takes a moment to notice."""
+    before = threading.active_count()
+    yield
+    for _ in range(250):
+        if threading.active_count() == before:
+            return
+        time.sleep(0.02)
+    raise AssertionError(threading.enumerate())
 
 
 class Dataset:

@@ -1,7 +1,6 @@
 """Worker processes with a real model in them, and faults that really happen there."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,11 @@ import torch
 from pdlm_cli.devices.fleet import Fleet, open_workers
 from pdlm_cli.engine import device_errors, load_engine
 from pdlm_cli.errors import DeviceError, OutOfDeviceMemory
-from tests.cli.support import CHECKPOINT, Dataset
+from tests.cli.support import CHECKPOINT, Dataset, no_thread_left
 from tests.cli.test_captioning import many, rows_of, run
 from tests.cli.test_process import caption, start
 
-MEMORY = "device out of memory: halve the batch and go on, single passes last; then an error row; the size reached"
+MEMORY = "device out of memory"
 LOST = "device error, NaN logits, hung pass"
 DECODE = {"steps": 2, "length": 4}
 FAST = ["--steps", 2, "--length", 4]
@@ -25,10 +24,8 @@ FAST = ["--steps", 2, "--length", 4]
 
 @contextmanager
 def workers(*devices: str, timeout: float | None = None) -> Iterator[Fleet]:
-    before = threading.active_count()
-    with open_workers(str(CHECKPOINT), devices or ["cpu"], "fp32", DECODE, timeout) as fleet:
+    with no_thread_left(), open_workers(str(CHECKPOINT), devices or ["cpu"], "fp32", DECODE, timeout) as fleet:
         yield fleet
-    assert threading.active_count() == before
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pdlm_cli.devices.recovery import Device, Patience
 from pdlm_cli.engine import PassFailure
 from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory
 
-MEMORY = "device out of memory: halve the batch and go on, single passes last; then an error row; the size reached"
+MEMORY = "device out of memory"
 LOST = "device error, NaN logits, hung pass"
 
 
