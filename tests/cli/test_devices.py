@@ -14,7 +14,7 @@ from pdlm_cli.engine import device_errors, load_engine
 from pdlm_cli.errors import DeviceError, OutOfDeviceMemory
 from tests.cli.support import CHECKPOINT, Dataset, no_thread_left
 from tests.cli.test_captioning import many, rows_of, run
-from tests.cli.test_process import caption, start
+from tests.cli.test_process import LIMIT_S, caption, start
 
 MEMORY = "device out of memory"
 LOST = "device error, NaN logits, hung pass"
@@ -70,7 +70,7 @@ def test_a_run_outlives_too_little_memory_and_nan_and_a_worker_that_dies_once(
     out = tmp_path / "out"
     arguments = caption(dataset, out, *FAST, "--batch-size", 5, "--json")
     process = start(*arguments, fault="oom-above:3,nan:1,oom:4,die:2@0")
-    stdout, stderr = process.communicate(timeout=300)
+    stdout, stderr = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 3, stderr
     check_rows(out, expected, {1: "nan_logits", 4: "device_oom"})
     incidents = {"worker_restarts": 1, "passes_at_once": 1}
