@@ -141,7 +141,7 @@ def _collate(
         slots[row, : own.shape[0], : own.shape[1]] = own
 
     return Batch(
-        tiles=torch.cat([image.tiles for image in images]),
+        tiles=torch.from_numpy(np.concatenate([image.tiles for image in images])),
         tile_counts=tuple(len(image.tiles) for image in images),
         grids=tuple(image.grid for image in images),
         footprints=footprints,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from model.batch import collate_images
-from model.decode import Caption, cut_caption
+from model.decode import NAN_LOGITS, Caption, cut_caption
 from model.denoiser import slot_logits
 from model.diffusion import Denoised, Sampling, denoise_blocks
 from model.layout import Layout, plan_chat
@@ -50,8 +50,13 @@ def answer_question(model: "PerceptionDLMBase", image: PreparedImage, question: 
 def answer_layout(
     model: "PerceptionDLMBase", images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
 ) -> Caption:
-    """The answer at the end of a conversation about pictures, whatever stands in its slots; these are the length."""
+    """The answer at the end of a conversation about pictures, whatever stands in its slots; these are the length.
+
+    Raises FloatingPointError if the model gives NaN.
+    """
     result = denoise_layout(model, images, layout, settings)
+    if result.broken.any():
+        raise FloatingPointError(NAN_LOGITS)
     confidence = result.confidence.exp()[0].tolist()
     return cut_caption(model.tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the model calls this module
     from model.pdlm import PerceptionDLM
 
 SAMPLERS = ("remask", "topk", "threshold")
+NAN_LOGITS = "the model gave NaN or infinite logits; if it does so often, try another dtype (bf16 or fp32)"
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,25 @@ class Caption:
 
 @dataclass(frozen=True)
 class PassCaptions:
-    """captions, slots: in the order of the masks. encode_ms, decode_ms: of the whole batch the pass was in."""
+    """captions, slots: in the order of the masks. together: passes of the batch the pass was in. encode_ms, decode_ms:
+    of that whole batch. broken: the model gave NaN or infinity for this pass, and the captions mean nothing."""
 
     captions: list[Caption]
     slots: list[int]
+    together: int
     encode_ms: float
     decode_ms: float
+    broken: bool
 
 
 @torch.inference_mode()
 def caption_passes(
     model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings
 ) -> list[PassCaptions]:
-    """Captions of a batch of passes, of any mix of tile and region counts."""
+    """Captions of a batch of passes, of any mix of tile and region counts.
+
+    NaN and infinite logits are looked for on the device in every step, and asked for once, with the tokens.
+    """
     settings.check(model.config)
     started = _now(model.device)
     batch = plan_batch(model, passes, settings)
@@ -113,13 +120,23 @@ def caption_passes(
     shape = batch.slots.shape
     tokens, confidence = result.tokens.view(shape).tolist(), result.confidence.exp().view(shape).tolist()
     steps = result.steps.view(len(passes), -1).expand(-1, shape[1]).tolist()
+    broken = result.broken.view(len(passes), -1).any(dim=1).tolist()
     output = []
     for row, prepared in enumerate(passes):
         slots = [prepared.order.index(mask) for mask in range(len(prepared.order))]
         captions = [
             cut_caption(model.tokens, tokens[row][slot], confidence[row][slot], steps[row][slot]) for slot in slots
         ]
-        output.append(PassCaptions(captions, slots, 1e3 * (encoded - started), 1e3 * (decoded - encoded)))
+        output.append(
+            PassCaptions(
+                captions,
+                slots,
+                together=len(passes),
+                encode_ms=1e3 * (encoded - started),
+                decode_ms=1e3 * (decoded - encoded),
+                broken=broken[row],
+            )
+        )
     return output
 
 

@@ -39,11 +39,13 @@ class Sampling:
 @dataclass(frozen=True)
 class Denoised:
     """tokens: (P, N). confidence: (P, N) log-probability each token had when it was last written, 0 where nothing
-    was. steps: (P,) forwards in which the pool still had something to write. forwards: calls of `logits_fn`."""
+    was. steps: (P,) forwards in which the pool still had something to write. broken: (P,) whether a logit of the pool
+    was NaN or infinite, so that its tokens mean nothing. forwards: calls of `logits_fn`."""
 
     tokens: Tensor
     confidence: Tensor
     steps: Tensor
+    broken: Tensor
     forwards: int
 
 
@@ -53,7 +55,8 @@ class Denoised:
 def predict(
     logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Tokens (P, N) drawn from logits (P, N, V), and the log-probability of each, in fp32.
+    """Tokens (P, N) drawn from logits (P, N, V), and the log-probability of each, in fp32; NaN where a logit is NaN or
+    positive infinity.
 
     generators: on the CPU, each drawing for an equal share of the slots, in order, so that what a caption draws does
     not depend on what it is batched with; only read when the temperature is above 0.
@@ -74,11 +77,13 @@ def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
     """(P, N) log-probability of tokens (P, N) under logits (P, N, V).
 
     From the weight of all other tokens, so that near-certain slots keep their order: the logarithm of a probability
-    next to 1 would be 0 for many of them in fp32.
+    next to 1 would be 0 for many of them in fp32. NaN where the logit of the token is not finite: NaN and infinity are
+    what an argmax finds first, so that logits of vocabulary size need not be searched for them.
     """
     chosen = tokens.unsqueeze(-1)
-    others = (logits - logits.gather(-1, chosen)).exp_().scatter_(-1, chosen, 0.0)
-    return -others.sum(dim=-1).log1p()
+    peak = logits.gather(-1, chosen)
+    others = (logits - peak).exp_().scatter_(-1, chosen, 0.0)
+    return (peak - peak).squeeze(-1) - others.sum(dim=-1).log1p()
 
 
 def nucleus(logits: Tensor, top_p: float, top_k: int) -> Tensor:
@@ -130,7 +135,7 @@ def denoise_remask(
     open_slots = canvas == mask_token
     total = open_slots.sum(dim=1)
     confidence = torch.zeros(canvas.shape, device=canvas.device)
-    used, forwards = torch.zeros_like(total), 0
+    used, broken, forwards = torch.zeros_like(total), torch.zeros_like(total, dtype=torch.bool), 0
     for step in range(steps):
         masked = canvas == mask_token
         later = total * (steps - 1 - step) // steps
@@ -139,11 +144,12 @@ def denoise_remask(
         guess, certainty = predict(logits_fn(canvas), sampling, generators)
         forwards += 1
         used += masked.any(dim=1)
+        broken |= certainty.isnan().any(dim=1)
         canvas = torch.where(masked, guess, canvas)
         confidence = torch.where(masked, certainty, confidence)
         rank = certainty.masked_fill(~open_slots, float("inf")).argsort(dim=1, stable=True).argsort(dim=1)
         canvas = torch.where(rank < later[:, None], mask_token, canvas)
-    return Denoised(canvas, confidence, used, forwards)
+    return Denoised(canvas, confidence, used, broken, forwards)
 
 
 def denoise_reveal(
@@ -166,7 +172,7 @@ def denoise_reveal(
     inside[:, window] = True
     total = ((canvas == mask_token) & inside).sum(dim=1)
     confidence = torch.zeros(canvas.shape, device=canvas.device)
-    used, forwards = torch.zeros_like(total), 0
+    used, broken, forwards = torch.zeros_like(total), torch.zeros_like(total, dtype=torch.bool), 0
     for step in range(steps):
         masked = (canvas == mask_token) & inside
         if not masked.any():
@@ -177,6 +183,7 @@ def denoise_reveal(
         guess, certainty = predict(logits_fn(canvas), sampling, generators)
         forwards += 1
         used += masked.any(dim=1)
+        broken |= certainty.isnan().any(dim=1)
         ranked = certainty.masked_fill(~masked, float("-inf"))
         rank = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         chosen = rank < share[:, None]
@@ -186,7 +193,7 @@ def denoise_reveal(
         chosen &= masked
         canvas = torch.where(chosen, guess, canvas)
         confidence = torch.where(chosen, certainty, confidence)
-    return Denoised(canvas, confidence, used, forwards)
+    return Denoised(canvas, confidence, used, broken, forwards)
 
 
 def denoise_blocks(
@@ -211,16 +218,18 @@ def denoise_blocks(
         )
     confidence = torch.zeros(canvas.shape, device=canvas.device)
     used, forwards = torch.zeros(len(canvas), dtype=torch.long, device=canvas.device), 0
+    broken = torch.zeros(len(canvas), dtype=torch.bool, device=canvas.device)
     for start in range(0, length, block):
         window = slice(start, start + block)
         part = denoise_reveal(logits_fn, canvas, mask_token, steps // blocks, sampling, generators, window=window)
         canvas = part.tokens
+        broken |= part.broken
         confidence, used, forwards = (
             confidence + part.confidence,
             used + part.steps,
             forwards + part.forwards,
         )
-    return Denoised(canvas, confidence, used, forwards)
+    return Denoised(canvas, confidence, used, broken, forwards)
 
 
 # --- training ---------------------------------------------------------------------------------------------------

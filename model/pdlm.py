@@ -22,7 +22,7 @@ from model.batch import Batch
 from model.cache import SpanCache
 from model.config import PerceptionDLMConfig
 from model.connector import Connector
-from model.decode import Caption, DecodeSettings, caption_passes
+from model.decode import NAN_LOGITS, Caption, DecodeSettings, caption_passes
 from model.diffusion import Noise, weighted_entropy
 from model.layout import Kind
 from model.passes import region_seed, split_passes
@@ -251,7 +251,8 @@ class PerceptionDLM(PerceptionDLMBase):
 
         masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. batch_size: passes decoded
         together, of the balanced passes that regions are split over. settings: fields of `DecodeSettings`. Raises
-        ValueError on masks of another size than the picture, empty masks and settings that do not fit.
+        ValueError on masks of another size than the picture, empty masks and settings that do not fit,
+        FloatingPointError if the model gives NaN.
         """
         assert self.config.regions is not None
         stacked = check_masks(masks, image.size)
@@ -269,6 +270,8 @@ class PerceptionDLM(PerceptionDLMBase):
         for start in range(0, len(passes), batch_size):
             outputs = caption_passes(self, passes[start : start + batch_size], DecodeSettings(**settings))
             for share, output in zip(shares[start : start + batch_size], outputs, strict=True):
+                if output.broken:
+                    raise FloatingPointError(NAN_LOGITS)
                 captions.update(zip(share, output.captions, strict=True))
         return [captions[index] for index in range(len(stacked))]
 

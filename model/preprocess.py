@@ -1,18 +1,36 @@
-"""From a picture and masks to what a pass needs: tiles, footprints, boxes. No weights are involved."""
+"""From a picture and masks to what a pass needs: tiles, footprints, boxes. No weights are involved, and no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from model import footprint
-from model.config import PerceptionDLMConfig
 from model.passes import bind
+from model.regions import RegionConfig
 from model.resize import resize
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from model.config import PerceptionDLMConfig
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The fields of a PerceptionDLMConfig that preparing needs, for who has no use for the rest, or for torch."""
+
+    tile_size: int
+    patch_size: int
+    min_tiles: int
+    max_tiles: int
+    regions: RegionConfig | None
+
+
+Config = Union[Geometry, "PerceptionDLMConfig"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +40,7 @@ class PreparedImage:
     tiles: (T, 3, S, S) uint8. grid: tile columns, tile rows. size: width, height of the picture in pixels.
     """
 
-    tiles: Tensor
+    tiles: NDArray[np.uint8]
     grid: tuple[int, int]
     size: tuple[int, int]
 
@@ -45,7 +63,7 @@ class PreparedPass:
     seeds: tuple[int, ...]
 
 
-def prepare_image(image: Image.Image, config: PerceptionDLMConfig) -> PreparedImage:
+def prepare_image(image: Image.Image, config: Config) -> PreparedImage:
     """Cut an RGB picture into tiles of `config.tile_size` pixels."""
     side = config.tile_size
     columns, rows = choose_grid(*image.size, side, config.min_tiles, config.max_tiles)
@@ -55,7 +73,7 @@ def prepare_image(image: Image.Image, config: PerceptionDLMConfig) -> PreparedIm
     if len(views) > 1:
         views.append(resize(image, (side, side)))
     pixels = np.stack([np.asarray(view) for view in views])
-    return PreparedImage(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), (columns, rows), image.size)
+    return PreparedImage(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), (columns, rows), image.size)
 
 
 def choose_grid(width: int, height: int, side: int, min_tiles: int, max_tiles: int) -> tuple[int, int]:
@@ -75,13 +93,13 @@ def choose_grid(width: int, height: int, side: int, min_tiles: int, max_tiles: i
     return best
 
 
-def count_tiles(width: int, height: int, config: PerceptionDLMConfig) -> int:
+def count_tiles(width: int, height: int, config: Config) -> int:
     """Tiles of a picture of that size in pixels, the thumbnail counted."""
     columns, rows = choose_grid(width, height, config.tile_size, config.min_tiles, config.max_tiles)
     return columns * rows + (columns * rows > 1)
 
 
-def normalise(tiles: Tensor) -> Tensor:
+def normalise(tiles: "Tensor") -> "Tensor":
     """uint8 pixels to float32 in [-1, 1]: / 255, mean 0.5, std 0.5."""
     return ((tiles.float() / 255) - 0.5) / 0.5
 
@@ -89,7 +107,7 @@ def normalise(tiles: Tensor) -> Tensor:
 def prepare_pass(
     image: PreparedImage,
     masks: NDArray[np.bool_],
-    config: PerceptionDLMConfig,
+    config: Config,
     *,
     prompts: Sequence[int] | None = None,
     markers: Sequence[int] | None = None,

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from pdlm_cli import __version__, logs
 from pdlm_cli.captioning import caption_images
-from pdlm_cli.engine import Engine, load_engine
+from pdlm_cli.devices.fleet import open_workers
+from pdlm_cli.engine import Engine
 from pdlm_cli.errors import InputError
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import Manifest, open_manifest
@@ -40,20 +41,21 @@ SHOWN_ERRORS = 10
 class CaptionJob:
     """Everything `pdlm caption` was asked for.
 
-    images: root of the file names. model, device, dtype, decode: see load_engine. batch_size: passes a model
-    call. limit: images, None for all. part_rows: regions after which a part file is closed. workers: threads
-    that prepare images. max_error_rate: 0 to 1.
+    images: root of the file names. model, devices, dtype, decode, pass_timeout: see open_workers. batch_size:
+    passes a model call, None for what suits the device. limit: images, None for all. part_rows: regions after which
+    a part file is closed. workers: threads that prepare images. max_error_rate: 0 to 1.
     """
 
     input: Path
     images: Path
     output: Path
     model: str | None
-    device: str
+    devices: tuple[str, ...]
     dtype: str
     decode: Mapping[str, Any]
     seed: int
-    batch_size: int
+    batch_size: int | None
+    pass_timeout: float | None
     limit: int | None
     part_rows: int
     workers: int
@@ -76,9 +78,11 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
         raise InputError(f"{job.images} is no folder; --images names the one that the file names are relative to")
     with RunDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
-        engine = load_engine(job.model, job.device, job.dtype, job.decode)
-        stop.defer()
-        with open_progress(manifest.regions, form, console, doing="captioning", unit="regions") as progress:
+        with (
+            open_workers(job.model, job.devices, job.dtype, job.decode, job.pass_timeout) as engine,
+            open_progress(manifest.regions, form, console, doing="captioning", unit="regions") as progress,
+        ):
+            stop.defer()
             report = caption_manifest(manifest, engine, out, job, progress, stop)
     if form != "json":
         console.print(report.render())
@@ -103,6 +107,7 @@ def caption_manifest(
         )
         _caption_parts(manifest, engine, out, job, report, progress, stop, _table_metadata(facts))
         report.stop_signal = stop.received
+        report.incidents = engine.incidents
         out.finish(report.summary(), success=report.exit_code == 0)
         _log_end(report, job)
     return report
@@ -129,7 +134,7 @@ def _caption_parts(
                 for finished in caption_images(
                     images,
                     engine,
-                    batch_size=job.batch_size,
+                    batch_size=job.batch_size or engine.batch_size,
                     report=report,
                     progress=progress,
                     stopped=lambda: stop.received is not None,

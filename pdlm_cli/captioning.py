@@ -3,10 +3,12 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pdlm_cli.engine import Engine
+from pdlm_cli.engine import Engine, PassFailure, PassResult
+from pdlm_cli.errors import RegionError
 from pdlm_cli.preparation import ImageWork, PassWork
 from pdlm_cli.progress import Progress
 from pdlm_cli.report import Report
@@ -14,6 +16,8 @@ from pdlm_cli.rows import Row
 
 if TYPE_CHECKING:
     from model.decode import PassCaptions
+
+Batch = list[tuple[ImageWork, PassWork]]
 
 
 def caption_images(
@@ -28,27 +32,83 @@ def caption_images(
     """The finished rows of each image, in the order the images come in.
 
     Batches are filled in that order too, batch_size passes each, over image boundaries; so what is computed
-    together depends on the input alone. Once stopped() is true, the model is not called again and images that
-    still wait for a pass are dropped.
+    together depends on the input alone. As many of them are under way as the engine takes. Once stopped() is true,
+    the model is not called again and images that still wait for a pass are dropped.
     """
     unfinished: deque[ImageWork] = deque()
-    batch: list[tuple[ImageWork, PassWork]] = []
+    with ThreadPoolExecutor(engine.parallel, thread_name_prefix="caption") as pool:
+        calls = _Calls(pool, engine, report, progress)
+        try:
+            for _ in _submit(images, calls, unfinished, batch_size, stopped):
+                yield from _take_finished(unfinished, report)
+            calls.finish()
+        except Exception:
+            yield from _take_finished(unfinished, report)
+            raise
+        yield from _take_finished(unfinished, report)
+
+
+def _submit(
+    images: Iterable[ImageWork],
+    calls: "_Calls",
+    unfinished: deque[ImageWork],
+    batch_size: int,
+    stopped: Callable[[], bool],
+) -> Iterator[None]:
+    """Begin a call for every batch. Comes back after each image and each call: others may be done by then."""
+    batch: Batch = []
     for image in images:
         if stopped():
             return
         unfinished.append(image)
-        progress.advance(sum(row is not None for row in image.rows))
+        calls.progress.advance(sum(row is not None for row in image.rows))
         for item in image.passes:
             batch.append((image, item))
             if len(batch) == batch_size:
-                _caption_batch(batch, engine, report, progress)
-                batch = []
+                calls.wait_for_room()
                 if stopped():
-                    break
-        yield from _take_finished(unfinished, report)
-    if batch and not stopped():
-        _caption_batch(batch, engine, report, progress)
-        yield from _take_finished(unfinished, report)
+                    return
+                calls.begin(batch)
+                batch = []
+                yield
+        yield
+    if batch:
+        calls.wait_for_room()
+        if not stopped():
+            calls.begin(batch)
+
+
+class _Calls:
+    """Model calls under way, each in a thread; what they give is entered by the thread that asks for it."""
+
+    def __init__(self, pool: ThreadPoolExecutor, engine: Engine, report: Report, progress: Progress) -> None:
+        self._pool, self._engine, self._report, self.progress = pool, engine, report, progress
+        self._running: dict[Future[tuple[list[PassResult], float]], Batch] = {}
+
+    def begin(self, batch: Batch) -> None:
+        assert len(self._running) < self._engine.parallel
+        self._running[self._pool.submit(self._call, batch)] = batch
+
+    def wait_for_room(self) -> None:
+        """Until another call may begin. Raises what a call has raised."""
+        if len(self._running) == self._engine.parallel:
+            self._collect()
+
+    def finish(self) -> None:
+        """Until no call is under way. Raises what a call has raised."""
+        while self._running:
+            self._collect()
+
+    def _call(self, batch: Batch) -> tuple[list[PassResult], float]:
+        started = time.perf_counter()
+        results = self._engine.caption([item.prepared for _, item in batch])
+        return results, 1000 * (time.perf_counter() - started)
+
+    def _collect(self) -> None:
+        """Enter what is done, one call at least."""
+        for call in wait(self._running, return_when=FIRST_COMPLETED).done:
+            batch = self._running.pop(call)
+            _enter(batch, *call.result(), self._report, self.progress)
 
 
 def _take_finished(unfinished: deque[ImageWork], report: Report) -> Iterator[list[Row]]:
@@ -58,18 +118,26 @@ def _take_finished(unfinished: deque[ImageWork], report: Report) -> Iterator[lis
         yield rows
 
 
-def _caption_batch(batch: list[tuple[ImageWork, PassWork]], engine: Engine, report: Report, progress: Progress) -> None:
-    """One model call; fills in the rows of its regions."""
-    started = time.perf_counter()
-    results = engine.caption([item.prepared for _, item in batch])
-    batch_ms = 1000 * (time.perf_counter() - started)
+def _enter(batch: Batch, results: list[PassResult], batch_ms: float, report: Report, progress: Progress) -> None:
+    """Fill in the rows of the regions of one model call."""
     assert len(results) == len(batch)
     regions = sum(len(item.members) for _, item in batch)
     for (image, item), result in zip(batch, results, strict=True):
-        _fill_rows(image, item, result, pass_ms=batch_ms, pass_share_ms=batch_ms / regions)
-    # The engine's times are those of the whole batch, on each of its results.
-    report.batch(len(batch), encode_ms=results[0].encode_ms, decode_ms=results[0].decode_ms)
+        if isinstance(result, PassFailure):
+            _fail_rows(image, item, result)
+        else:
+            _fill_rows(image, item, result, pass_ms=batch_ms, pass_share_ms=batch_ms / regions)
+            # The times are those of all passes that ran together, on each of them.
+            report.captioned(encode_ms=result.encode_ms / result.together, decode_ms=result.decode_ms / result.together)
+        # Footprints and tiles of a finished pass are not needed while the rest of a large image is captioned.
+        item.prepared = None
     progress.advance(regions)
+
+
+def _fail_rows(image: ImageWork, item: PassWork, failure: PassFailure) -> None:
+    for index in item.members:
+        image.known[index] |= {"pass_id": item.plan.pass_id, "pass_size": len(item.members)}
+        image.fail(index, RegionError(failure.code, failure.message))
 
 
 def _fill_rows(
@@ -94,5 +162,3 @@ def _fill_rows(
             mean_confidence=caption.mean_confidence,
             finished_at=datetime.now(UTC),
         )
-    # Footprints and tiles of a finished pass are not needed while the rest of a large image is captioned.
-    item.prepared = None

@@ -1,20 +1,22 @@
 """The model as the pipeline sees it: prepare an image, prepare a pass, caption a batch of passes.
 
-torch is imported only when an engine is loaded.
+torch is imported only when an engine is loaded. The engine of this file runs in its own process; `pdlm_cli.devices`
+has one that runs it in worker processes.
 """
 
+import gc
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pdlm_cli.errors import ConfigError, DeviceError
+from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory, PassErrorCode
 from pdlm_cli.logs import log
 
 if TYPE_CHECKING:
@@ -22,6 +24,22 @@ if TYPE_CHECKING:
     from model.pdlm import PerceptionDLM
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+CPU_BATCH = 4  # passes; measured with model/tiny, see docs/devices.md
+
+# What torch says in a plain RuntimeError when memory is short, and when the device has failed.
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+DEVICE_WORDS = ("CUDA error", "CUDA driver error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
+
+
+@dataclass(frozen=True)
+class PassFailure:
+    """Why a pass has no captions; its neighbours may have theirs."""
+
+    code: PassErrorCode
+    message: str
+
+
+PassResult = Union["PassCaptions", PassFailure]
 
 
 class Engine(Protocol):
@@ -29,6 +47,8 @@ class Engine(Protocol):
 
     max_regions: most regions of a pass. tile_size: pixels along a side. model_sha256: tells one set of weights and
     settings from another.
+    batch_size: passes of a batch that suit the device. parallel: calls of `caption` that may be under way at once, from
+    a thread each.
     """
 
     @property
@@ -43,19 +63,32 @@ class Engine(Protocol):
     @property
     def facts(self) -> Mapping[str, str]: ...
 
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def parallel(self) -> int: ...
+
+    @property
+    def incidents(self) -> Mapping[str, int]:
+        """What has gone wrong so far and was mended, by name; for the statistics of the run."""
+
     def prepare_image(self, picture: Image.Image) -> Any:
         """picture: mode RGB. Returns what all passes of the picture share."""
 
     def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int]) -> Any:
         """masks: (R, height, width) of the picture, none empty, R <= max_regions. seeds: one a mask."""
 
-    def caption(self, passes: Sequence[Any]) -> list["PassCaptions"]:
-        """Captions of one batch of passes, of one or more images. Raises DeviceError."""
+    def caption(self, passes: Sequence[Any]) -> list[PassResult]:
+        """Captions of one batch of passes, of one or more images, or why there are none. Raises DeviceError."""
 
 
 @dataclass(frozen=True)
 class ModelEngine:
     """A loaded checkpoint with its decoding settings. facts: name, device, dtype, weights, versions."""
+
+    parallel: ClassVar[int] = 1
+    incidents: ClassVar[Mapping[str, int]] = {}
 
     model: "PerceptionDLM"
     settings: "DecodeSettings"
@@ -63,6 +96,7 @@ class ModelEngine:
     tile_size: int
     model_sha256: str
     facts: Mapping[str, str]
+    batch_size: int
 
     def prepare_image(self, picture: Image.Image) -> Any:
         from model.preprocess import prepare_image
@@ -74,11 +108,13 @@ class ModelEngine:
 
         return prepare_pass(image, masks, self.model.config, seeds=seeds)
 
-    def caption(self, passes: Sequence[Any]) -> list["PassCaptions"]:
-        from model.decode import caption_passes
+    def caption(self, passes: Sequence[Any]) -> list[PassResult]:
+        """Raises OutOfDeviceMemory too, and leaves it to the caller to try fewer passes."""
+        from model.decode import NAN_LOGITS, caption_passes
 
-        with _device_errors():
-            return caption_passes(self.model, passes, self.settings)
+        with device_errors():
+            results = caption_passes(self.model, passes, self.settings)
+        return [PassFailure("nan_logits", NAN_LOGITS) if result.broken else result for result in results]
 
 
 def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping[str, Any]) -> ModelEngine:
@@ -103,7 +139,7 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
     try:
         settings = DecodeSettings(**decode)
         folder = resolve(source)
-        with _device_errors():
+        with device_errors():
             model = PerceptionDLM.from_pretrained(folder, dtype=getattr(torch, DTYPES[dtype])).to(where)
         settings.check(model.config)
     except DeviceError:
@@ -122,7 +158,8 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    return ModelEngine(model, settings, config.regions.max_regions, config.tile_size, fingerprint(folder), facts)
+    sizes = config.regions.max_regions, config.tile_size
+    return ModelEngine(model, settings, *sizes, fingerprint(folder), facts, _batch_size(model, settings))
 
 
 def shipped_checkpoint() -> Path:
@@ -136,13 +173,26 @@ def shipped_checkpoint() -> Path:
     return folder
 
 
+def _batch_size(model: "PerceptionDLM", settings: "DecodeSettings") -> int:
+    """Passes that fit the memory that the weights have left free; on the CPU, what is fast."""
+    import torch
+
+    from model.memory import passes_that_fit
+
+    if model.device.type != "cuda":
+        return CPU_BATCH
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return passes_that_fit(free, model.config, settings, model.dtype.itemsize)
+
+
 def _pick_device(name: str) -> Any:
+    """name: auto, a torch device, or the number of a CUDA device."""
     import torch
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(f"cuda:{name}" if name.isdecimal() else name)
     except RuntimeError as error:
         raise ConfigError(f"--device {name!r} is no device; expected auto, cpu, cuda or cuda:0") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -154,13 +204,28 @@ def _pick_device(name: str) -> Any:
 
 
 @contextmanager
-def _device_errors() -> Iterator[None]:
-    """Failures of the device, told apart from ours: the same command may work on another try."""
+def device_errors() -> Iterator[None]:
+    """Failures of the device as DeviceError, told apart from ours: the same command may work on another try."""
     import torch
 
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(f"the device is out of memory; try a smaller --batch-size ({error})") from error
-    except torch.AcceleratorError as error:
-        raise DeviceError(f"the device failed: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        said = str(error)
+        memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        if memory or any(words in said for words in MEMORY_WORDS):
+            raise OutOfDeviceMemory(
+                f"the device is out of memory; try a smaller --batch-size or --length, or --dtype bf16 ({said})"
+            ) from error
+        if isinstance(error, torch.AcceleratorError) or any(words in said for words in DEVICE_WORDS):
+            raise DeviceError(f"the device failed: {said}") from error
+        raise
+
+
+def free_memory() -> None:
+    """Give the device's cached memory back, once nothing holds on to what a failed call had made."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -3,7 +3,10 @@
 import signal
 from typing import ClassVar, Literal
 
-ErrorCode = Literal["missing_image", "outside_root", "bad_image", "bad_mask", "empty_mask", "size_mismatch"]
+PassErrorCode = Literal["device_oom", "device_error", "nan_logits", "timeout"]  # of all regions of a pass
+ErrorCode = (
+    Literal["missing_image", "outside_root", "bad_image", "bad_mask", "empty_mask", "size_mismatch"] | PassErrorCode
+)
 
 
 class RegionError(ValueError):
@@ -42,6 +45,10 @@ class DeviceError(PdlmError):
     """The device failed or ran out of memory; the same command may work on another try."""
 
     exit_code = 6
+
+
+class OutOfDeviceMemory(DeviceError):
+    """Fewer passes at once may still fit: the device itself is sound."""
 
 
 class LockedError(PdlmError):

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -28,6 +28,7 @@ class Report:
         self.passes = 0
         self.tokens = 0
         self.milliseconds = {"encode": 0.0, "decode": 0.0}
+        self.incidents: Mapping[str, int] = {}  # of the engine
         self.examples: list[Row] = []
         self.stop_signal: int | None = None
         self._started = time.monotonic()
@@ -46,9 +47,9 @@ class Report:
                     self.examples.append(row)
         self.seconds = time.monotonic() - self._started
 
-    def batch(self, passes: int, *, encode_ms: float, decode_ms: float) -> None:
-        """Count one model call."""
-        self.passes += passes
+    def captioned(self, *, encode_ms: float, decode_ms: float) -> None:
+        """Count a pass that has captions, and its share of the time of those that ran with it."""
+        self.passes += 1
         self.milliseconds["encode"] += encode_ms
         self.milliseconds["decode"] += decode_ms
 
@@ -85,6 +86,7 @@ class Report:
             "error_rate": round(self.error_rate, 6),
             "max_error_rate": self.max_error_rate,
             "passes": self.passes,
+            "incidents": dict(self.incidents),
             "tokens_generated": self.tokens,
             "seconds": round(self.seconds, 3),
             "regions_per_second": round(self.rows / self.seconds, 3) if self.seconds else None,
@@ -103,6 +105,9 @@ class Report:
             numbers.add_row(f"errors: {code}", str(count))
         numbers.add_row("images", str(self.images))
         numbers.add_row("passes", str(self.passes))
+        for name, count in self.incidents.items():
+            if count:
+                numbers.add_row(name.replace("_", " "), str(count))
         numbers.add_row("seconds", f"{self.seconds:.1f}")
         if self.seconds:
             numbers.add_row("regions/s", f"{self.rows / self.seconds:.2f}")

@@ -192,7 +192,7 @@ def chat(model: PerceptionDLMBase, case: Path, facts: dict[str, Any]) -> dict[st
 
 
 def image_tensors(image: PreparedImage) -> dict[str, Any]:
-    return {"pixel_values": normalise(image.tiles), "grid": image.grid}
+    return {"pixel_values": normalise(torch.from_numpy(image.tiles)), "grid": image.grid}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,5 +1,6 @@
 """`pdlm caption`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,28 @@ from pdlm_cli.options import (
     sampling_seed_option,
 )
 from pdlm_cli.signals import StopSignals
+
+
+class AutoRange(click.ParamType):
+    """A number of at least 1, or auto, which is None."""
+
+    name = "auto|integer"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if value == "auto":
+            return value
+        return click.IntRange(min=1).convert(value, parameter, context)
+
+
+def _check_devices(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(value.split(","))
+    if names != ("all",) and not all(re.fullmatch(r"cpu|cuda(:\d+)?|\d+", name) for name in names):
+        raise click.BadParameter(f"{value!r}; expected all, or names with commas between, such as 0,1 or cpu,cpu")
+    if context.get_parameter_source("device") is not click.core.ParameterSource.DEFAULT:
+        raise click.BadParameter("give either --device or --devices")
+    return names
 
 
 @click.command(short_help="Caption every masked region of a set of images.")
@@ -39,11 +62,25 @@ from pdlm_cli.signals import StopSignals
 @decode_options
 @sampling_seed_option
 @click.option(
+    "--devices",
+    metavar="LIST",
+    callback=_check_devices,
+    help="Several devices, in place of --device, a worker process each: 0,1 or all for CUDA devices; cpu,cpu.",
+)
+@click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
-    default=1,
+    type=AutoRange(),
+    default="auto",
     show_default=True,
-    help="Passes in one model call; a pass holds the regions of one image, as many as the checkpoint takes.",
+    help="Passes in one model call, halved when memory runs out; a pass holds the regions of one image, as many as "
+    "the checkpoint takes. auto is as many as fit on CUDA, 4 on CPU.",
+)
+@click.option(
+    "--pass-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="A pass that takes longer is given up, and its worker process with it.  "
+    "[default: 20 times the slowest pass so far, at least 120; 3600 for the first]",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="IMAGES", help="Only the first images of the input.")
 @click.option(
@@ -79,9 +116,11 @@ def caption(
     output: Path,
     model: str | None,
     device: str,
+    devices: tuple[str, ...] | None,
     dtype: str,
     seed: int,
-    batch_size: int,
+    batch_size: int | str,
+    pass_timeout: float | None,
     limit: int | None,
     part_rows: int,
     workers: int,
@@ -114,11 +153,12 @@ def caption(
             images=images if images is not None else input_file.parent,
             output=output,
             model=model,
-            device=device,
+            devices=devices or (device,),
             dtype=dtype,
             decode=decode,
             seed=seed,
-            batch_size=batch_size,
+            batch_size=None if isinstance(batch_size, str) else batch_size,
+            pass_timeout=pass_timeout,
             limit=limit,
             part_rows=part_rows,
             workers=workers,

@@ -17,6 +17,7 @@ from pdlm_cli.data_engine.judge import choose, recognised
 from pdlm_cli.data_engine.records import make_record
 from pdlm_cli.data_engine.scene import Scene, draw_scene
 from pdlm_cli.engine import Engine
+from pdlm_cli.errors import DeviceError
 from pdlm_cli.evaluation.protocol import RECOGNITION, Question, score_mask
 from pdlm_cli.evaluation.regions import JudgedRegion
 from pdlm_cli.masks import pack
@@ -80,7 +81,8 @@ def evaluate(
 ) -> Iterator[list[JudgedRegion]]:
     """The judged regions of each picture, in order. workers: threads that draw and prepare.
 
-    report, batch_size, stopped: see caption_images. progress: is told of pictures.
+    report, batch_size, stopped: see caption_images. progress: is told of pictures. Raises DeviceError if a region has
+    no caption: a score must not depend on the device.
     """
     waiting: deque[SceneWork] = deque()
 
@@ -94,6 +96,9 @@ def evaluate(
             images(works), engine, batch_size=batch_size, report=report, progress=_Unheard(), stopped=stopped
         ):
             work = waiting.popleft()
+            for row in rows:
+                if row.error_code is not None:
+                    raise DeviceError(f"{work.name}, region {row.region_id}: {row.error_code}: {row.error_message}")
             keys = [row.region_key for row in rows]
             seeds = [region_seed(scenes.seed, key) for key in keys]
             yield judge_picture(work.name, work.targets, [row.caption or "" for row in rows], seeds)

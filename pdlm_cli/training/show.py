@@ -18,7 +18,7 @@ LINE, MARGIN, COLUMNS = 14, 6, 70  # pixels of a line of text, around it, and le
 def picture_of(image: PreparedImage) -> NDArray[np.uint8]:
     """(height, width, 3) of the tiles put together again, without the thumbnail."""
     columns, rows = image.grid
-    tiles = image.tiles[: columns * rows].permute(0, 2, 3, 1).numpy()
+    tiles = image.tiles[: columns * rows].transpose(0, 2, 3, 1)
     side = tiles.shape[1]
     mosaic: NDArray[np.uint8] = (
         tiles.reshape(rows, columns, side, side, 3).swapaxes(1, 2).reshape(rows * side, columns * side, 3)

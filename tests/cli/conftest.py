@@ -1,7 +1,12 @@
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pdlm_cli import caption_job
+from pdlm_cli.engine import ModelEngine, load_engine
 from tests.cli.support import Dataset
 
 
@@ -10,3 +15,17 @@ def dataset(tmp_path: Path) -> Dataset:
     folder = tmp_path / "photos"
     folder.mkdir()
     return Dataset(folder)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model without a process around it, which would have to import torch first."""
+
+    @contextmanager
+    def open_here(
+        checkpoint: str | None, devices: Sequence[str], dtype: str, decode: Mapping[str, Any], timeout: float | None
+    ) -> Iterator[ModelEngine]:
+        (device,) = devices
+        yield load_engine(checkpoint, device, dtype, decode)
+
+    monkeypatch.setattr(caption_job, "open_workers", open_here)

@@ -1,6 +1,10 @@
 """Inputs on disk and an engine without a network, for the tests of the pipeline."""
 
 import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +30,18 @@ def box_mask(width: int, height: int, x: int, y: int, w: int, h: int) -> np.ndar
     mask = np.zeros((height, width), bool)
     mask[y : y + h, x : x + w] = True
     return mask
+
+
+@contextmanager
+def no_thread_left() -> Iterator[None]:
+    """A watchdog that was called off takes a moment to notice."""
+    before = threading.active_count()
+    yield
+    for _ in range(250):
+        if threading.active_count() == before:
+            return
+        time.sleep(0.02)
+    raise AssertionError(threading.enumerate())
 
 
 class Dataset:
@@ -72,11 +88,12 @@ class Dataset:
             "images": self.folder,
             "output": output,
             "model": str(CHECKPOINT),
-            "device": "cpu",
+            "devices": ("cpu",),
             "dtype": "fp32",
             "decode": {},
             "seed": 0,
             "batch_size": 2,
+            "pass_timeout": None,
             "limit": None,
             "part_rows": 1000,
             "workers": 2,
@@ -93,6 +110,9 @@ class StubEngine:
 
     max_regions: int = 3
     tile_size: int = 128
+    batch_size: int = 4
+    parallel: int = 1
+    incidents: dict[str, int] = field(default_factory=dict)
     model_sha256: str = "0" * 64
     facts: dict[str, str] = field(default_factory=lambda: {"model": "stub", "device": "none", "dtype": "fp32"})
     batches: list[list[int]] = field(default_factory=list)
@@ -127,6 +147,7 @@ class StubEngine:
                     for area, seed in regions
                 ],
                 slots=list(range(len(regions))),
+                together=len(passes),
                 encode_ms=1.0,
                 decode_ms=2.0,
             )

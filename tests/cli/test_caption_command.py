@@ -13,12 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pdlm_cli import engine
+from pdlm_cli import caption_job, engine
+from pdlm_cli.errors import DeviceError
 from pdlm_cli.images import load_image
 from pdlm_cli.main import main
 from pdlm_cli.masks import decode
 from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, rle
 from tests.cli.test_help import ALL
+
+pytestmark = pytest.mark.usefixtures("in_process")
 
 FAST = ["--model", str(CHECKPOINT), "--device", "cpu", "--steps", "2", "--length", "4"]
 
@@ -137,6 +140,24 @@ def test_a_second_run_is_refused_unless_it_may_overwrite(photo: Dataset, tmp_pat
     assert "--overwrite" in result.stderr
     assert "resume" in result.stderr
     assert caption(*arguments, "--overwrite").exit_code == 0
+
+
+def test_devices_and_their_limits_reach_the_workers(
+    photo: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> Any:
+        raise DeviceError(repr(arguments[1:3] + arguments[4:]))
+
+    monkeypatch.setattr(caption_job, "open_workers", refuse)
+    for given, expected in (
+        ([], "(('auto',), 'auto', None)"),
+        (["--device", "cuda:1"], "(('cuda:1',), 'auto', None)"),
+        (["--devices", "0,1", "--pass-timeout", "7"], "(('0', '1'), 'auto', 7.0)"),
+        (["--devices", "all"], "(('all',), 'auto', None)"),
+    ):
+        result = caption("--input", photo.file, "--output", tmp_path / "out", *given)
+        assert result.exit_code == 6
+        assert expected in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pdlm_cli import caption_job, logs
 from pdlm_cli.caption_job import caption_manifest
+from pdlm_cli.engine import PassFailure
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.manifest import open_manifest
 from pdlm_cli.preparation import run_ahead
@@ -248,6 +249,63 @@ def test_what_was_done_before_the_device_failed_is_kept(dataset: Dataset, tmp_pa
     assert caught.value.exit_code == 6
     assert len(rows_of(tmp_path / "out")) == 4
     assert not json.loads((tmp_path / "out/_pdlm/done/00000.json").read_text())["complete"]
+
+
+def test_images_that_ended_in_a_batch_of_a_large_one_are_kept_too(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [2, 9])
+    with pytest.raises(DeviceError):
+        run(dataset, tmp_path / "out", FailingEngine(max_regions=2), batch_size=2)
+    assert [row["image_id"] for row in rows_of(tmp_path / "out")] == ["1", "1"]
+
+
+class UnevenEngine(StubEngine):
+    """Takes three calls at once; calls with large passes take longer. most: calls that were under way together."""
+
+    def __init__(self) -> None:
+        super().__init__(parallel=3)
+        self.under_way, self.most, self.lock = 0, 0, threading.Lock()
+
+    def caption(self, passes: list[Any]) -> list[Any]:
+        with self.lock:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        time.sleep(0.02 * len(passes[0]))
+        with self.lock:
+            self.under_way -= 1
+        return super().caption(passes)
+
+
+def test_calls_that_run_side_by_side_leave_rows_in_order(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [3, 1, 2, 1, 3, 1, 1, 4, 1])
+    engine = UnevenEngine()
+    report = run(dataset, tmp_path / "a", engine, batch_size=1, part_rows=11)
+    run(dataset, tmp_path / "b", StubEngine(), batch_size=1, part_rows=11)
+    assert rows_of(tmp_path / "a", times=False) == rows_of(tmp_path / "b", times=False)
+    assert engine.most == 3
+    assert (report.passes, report.ok) == (10, 17)
+
+
+class NanEngine(StubEngine):
+    """Fails with every pass of two regions."""
+
+    def caption(self, passes: list[Any]) -> list[Any]:
+        failure = PassFailure("nan_logits", "the model gave NaN")
+        return [
+            failure if len(item) == 2 else result for item, result in zip(passes, super().caption(passes), strict=True)
+        ]
+
+
+@pytest.mark.fault("device error, NaN logits, hung pass")
+def test_a_pass_that_fails_is_error_rows_and_its_neighbours_go_on(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [3, 5, 1])
+    report = run(dataset, tmp_path / "out", NanEngine(), batch_size=4)
+    rows = rows_of(tmp_path / "out")
+    assert report.errors == {"nan_logits": 2}
+    assert (report.ok, report.passes, report.exit_code) == (7, 3, 3)
+    assert [row["pass_size"] for row in rows if row["error_code"] == "nan_logits"] == [2, 2]
+    assert {row["error_message"] for row in rows if row["caption"] is None} == {"the model gave NaN"}
+    stats = json.loads((tmp_path / "out/_pdlm/stats.json").read_text())
+    assert stats["milliseconds"] == {"encode": pytest.approx(0.75), "decode": pytest.approx(1.5)}
 
 
 def test_only_the_first_error_rows_are_logged(dataset: Dataset, tmp_path: Path) -> None:

@@ -69,6 +69,11 @@ def test_choices_are_those_of_the_library() -> None:
         ["--sampler", "magic"],
         ["--max-error-rate", "2"],
         ["--batch-size", "many"],
+        ["--batch-size", "0"],
+        ["--pass-timeout", "0"],
+        ["--devices", "0,,1"],
+        ["--devices", "all,cpu"],
+        ["--devices", "0,1", "--device", "cpu"],
     ],
 )
 def test_values_out_of_range_are_usage_errors(arguments: list[str]) -> None:

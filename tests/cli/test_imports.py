@@ -17,7 +17,18 @@ try:
 except SystemExit as end:
     assert not end.code
 """
-LIGHT_MODULES = ("manifest", "regions", "passes", "parquet", "report", "main", "options", "run_dir")
+LIGHT_MODULES = (
+    "manifest",
+    "regions",
+    "passes",
+    "parquet",
+    "report",
+    "main",
+    "options",
+    "run_dir",
+    "caption_job",
+    "devices.fleet",
+)
 
 
 def imports_of(file: Path) -> set[str]:

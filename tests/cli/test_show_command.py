@@ -16,6 +16,8 @@ from pdlm_cli.main import main
 from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, box_mask
 from tests.cli.test_caption_command import FAST, examples
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 PHOTO = REPOSITORY / "examples/photo"
 MASKS = [PHOTO / f"demo_mask_{i}.jpg" for i in range(3)]
 

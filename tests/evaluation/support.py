@@ -31,6 +31,9 @@ class TellingEngine:
     tell: Callable[[list[str]], list[str]] = truth
     max_regions: int = 6
     tile_size: int = 128
+    batch_size: int = 4
+    parallel: int = 1
+    incidents: dict[str, int] = field(default_factory=dict)
     model_sha256: str = "0" * 64
     facts: dict[str, str] = field(default_factory=lambda: {"model": "oracle", "dtype": "fp32", "weights": "trained"})
 
@@ -55,6 +58,7 @@ class TellingEngine:
             SimpleNamespace(
                 captions=[SimpleNamespace(text=text, **known) for text in texts],
                 slots=list(range(len(texts))),
+                together=len(passes),
                 encode_ms=1.0,
                 decode_ms=2.0,
             )

@@ -241,6 +241,34 @@ def test_unusable_settings_say_what_is_allowed(settings, message):
         DecodeSettings(**settings)
 
 
+@pytest.mark.fault("device error, NaN logits, hung pass")
+@pytest.mark.parametrize("regions", [ISOLATED, RELEASED], ids=["isolated", "released"])
+def test_nan_breaks_its_own_pass_alone(regions):
+    """In pixels of one picture, so that it comes through tower, connector and decoder."""
+    model = tiny(regions)
+    settings = DecodeSettings(steps=3, length=4)
+    passes = [one_pass(model, 300, 200, 3), one_pass(model, 90, 200, 2, seed=1), one_pass(model, 300, 200, 4, seed=2)]
+    sound = caption_passes(model, passes, settings)
+    assert [output.broken for output in sound] == [False] * 3
+    tiles = len(passes[0].image.tiles)
+
+    def spoil(module, args):
+        pixels = args[0].clone()
+        pixels[tiles] = float("nan")
+        return (pixels, *args[1:])
+
+    hook = model.vision_model.register_forward_pre_hook(spoil)
+    try:
+        found = caption_passes(model, passes, settings)
+        with pytest.raises(FloatingPointError, match="NaN"):
+            model.caption(picture(300, 200), boxes(300, 200, 14), steps=2, length=2)
+    finally:
+        hook.remove()
+    assert [output.broken for output in found] == [False, True, False]
+    assert [found[i].captions for i in (0, 2)] == [sound[i].captions for i in (0, 2)]
+    assert {output.together for output in found} == {3}
+
+
 def test_exact_cache_needs_isolated_attention():
     model = tiny(RELEASED)
     with pytest.raises(ValueError, match="use cache frozen or refresh=K"):

@@ -82,6 +82,30 @@ def test_steps_count_only_while_a_pool_has_something_to_write(rule):
     assert result.steps.tolist() == [0, 6, 1]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("rule", [denoise_remask, denoise_reveal])
+def test_a_pool_with_a_logit_that_is_no_number_is_broken(rule, temperature, value):
+    oracle = Oracle(3, 6)
+    oracle.logits[1, 4, 2] = value
+    oracle.logits[2, 0, :3] = -math.inf  # no more than a probability of 0
+    generators = [torch.Generator() for _ in range(3)]
+    sampling = Sampling(temperature=temperature, top_p=0.9, top_k=5)
+    result = rule(oracle, torch.full((3, 6), MASK), MASK, 3, sampling, generators)
+    assert result.broken.tolist() == [False, True, False]
+
+
+def test_blocks_remember_what_broke_in_the_first_of_them():
+    oracle = Oracle(2, 6)
+    canvas = torch.full((2, 6), MASK)
+    assert not denoise_blocks(oracle, canvas, MASK, 6, 2, Sampling()).broken.any()
+
+    def logits_fn(canvas):
+        return oracle.logits.index_fill(0, torch.tensor([1]), math.nan) if (canvas == MASK).all() else oracle.logits
+
+    assert denoise_blocks(logits_fn, canvas, MASK, 6, 2, Sampling()).broken.tolist() == [False, True]
+
+
 def test_near_certain_tokens_keep_their_order():
     """Odds of 1e-9 and 1e-12 against: both probabilities are 1 in fp32."""
     logits = torch.tensor([[[20.7, 0.0], [27.6, 0.0], [5.0, 0.0]]])

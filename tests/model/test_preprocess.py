@@ -20,7 +20,7 @@ def test_tiles_are_cut_row_by_row_and_the_thumbnail_is_last():
     mosaic = np.asarray(resize(image, (384, 256)))
     expected = [mosaic[y : y + 128, x : x + 128] for y in (0, 128) for x in (0, 128, 256)]
     expected.append(np.asarray(resize(image, (128, 128))))
-    assert np.array_equal(prepared.tiles.permute(0, 2, 3, 1).numpy(), np.stack(expected))
+    assert np.array_equal(prepared.tiles.transpose(0, 2, 3, 1), np.stack(expected))
 
 
 def test_one_tile_has_no_thumbnail():

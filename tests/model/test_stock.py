@@ -29,7 +29,7 @@ def test_vision_tower_is_siglips_penultimate_hidden_state():
     tower.embeddings.load_state_dict(own["embeddings"].state_dict())
     missing = tower.encoder.load_state_dict(own["encoder"].state_dict(), strict=False).missing_keys
     assert {name.split(".")[1] for name in missing} == {str(config.num_hidden_layers - 1)}  # the block never built
-    pixels = normalise(prepare_image(picture(300, 200), model.config).tiles)
+    pixels = normalise(torch.from_numpy(prepare_image(picture(300, 200), model.config).tiles))
     hidden = stock(pixels, output_hidden_states=True).hidden_states
     torch.testing.assert_close(model.vision_model(pixels), hidden[model.config.vision_select_layer])
 

@@ -1,0 +1,136 @@
+"""What to do when a batch fails: fewer passes at once, a fresh worker, one pass at a time, and who is to blame.
+
+out of memory       half as many passes at once from here on; a pass that does not fit alone is a failure
+the worker is lost  a fresh one gets the passes of the batch one by one; a pass with which that one is lost as well
+                    is a failure; two such passes with none between them that worked: the device is broken
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pdlm_cli.devices.messages import Loaded, Start
+from pdlm_cli.devices.process import WorkerLost, WorkerProcess
+from pdlm_cli.engine import PassFailure, PassResult
+from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory
+from pdlm_cli.logs import log
+
+RELOAD_S = 3600.0  # for a fresh worker to load what an earlier one has loaded before
+
+
+class Patience:
+    """How long a batch may take: what the user says a pass may, or many times what passes have taken.
+
+    A first batch, which may be slow to warm up, has FIRST_S while nothing is known, FRESH_S in a fresh worker.
+    """
+
+    FIRST_S, FRESH_S, LEAST_S, TIMES = 3600.0, 600.0, 120.0, 20.0
+
+    def __init__(self, pass_s: float | None) -> None:
+        """pass_s: seconds a pass may take, None to judge by those that were seen."""
+        self._pass_s = pass_s
+        self._slowest: float | None = None
+
+    def limit_s(self, passes: int, *, fresh: bool) -> float:
+        if self._pass_s is not None:
+            return self._pass_s * passes
+        if self._slowest is None:
+            return self.FIRST_S * passes
+        usual = max(self.LEAST_S, self.TIMES * self._slowest) * passes
+        return max(self.FRESH_S, usual) if fresh else usual
+
+    def saw(self, passes: int, seconds: float) -> None:
+        self._slowest = max(self._slowest or 0.0, seconds / passes)
+
+
+class Device:
+    """One device and the worker on it, the present one. Used by one thread at a time.
+
+    most: passes at once that fit, None while memory has never run out. restarts: workers that were lost.
+    """
+
+    def __init__(self, start: Start, patience: Patience) -> None:
+        """Start a worker; `load` waits for it."""
+        self.name = start.device
+        self.most: int | None = None
+        self.restarts = 0
+        self._start, self._patience = start, patience
+        self._worker = WorkerProcess(start)
+        self.loaded: Loaded | None = None
+        self._fresh = True
+        self._blamed: str | None = None  # the failure of the last pass, if none has worked since
+
+    def load(self) -> Loaded:
+        """Wait until the checkpoint is loaded. Raises ConfigError, DeviceError."""
+        try:
+            self.loaded = self._worker.load(None)
+        except WorkerLost as lost:
+            raise DeviceError(f"the checkpoint could not be loaded on {self.name}: {lost}") from lost
+        return self.loaded
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def caption(self, passes: Sequence[Any]) -> list[PassResult]:
+        """A result a pass, whatever happens to the worker. Raises DeviceError if nothing works any more."""
+        results: list[PassResult] = []
+        while len(results) < len(passes):
+            rest = passes[len(results) :]
+            batch = rest[: self.most or len(rest)]
+            try:
+                results += self._call(batch)
+            except OutOfDeviceMemory as error:
+                results += self._make_room(len(batch), error)
+            except WorkerLost as lost:
+                log.warning("%s; a fresh worker gets its %d passes one by one", lost, len(batch))
+                self._restart(lost)
+                results += [self._alone(item) for item in batch]
+        return results
+
+    def _call(self, passes: Sequence[Any]) -> list[PassResult]:
+        started = time.monotonic()
+        results = self._worker.caption(passes, self._patience.limit_s(len(passes), fresh=self._fresh))
+        self._patience.saw(len(passes), time.monotonic() - started)
+        self._fresh, self._blamed = False, None
+        return results
+
+    def _make_room(self, passes: int, error: OutOfDeviceMemory) -> list[PassResult]:
+        if passes == 1:
+            return [PassFailure("device_oom", str(error))]
+        self.most = passes // 2
+        facts = {"event": "batch_size", "device": self.name, "passes": self.most}
+        log.warning(
+            "%d passes at once do not fit on %s; going on with %d", passes, self.name, self.most, extra={"facts": facts}
+        )
+        return []
+
+    def _alone(self, item: Any) -> PassResult:
+        """The result of a pass that may be the one that a worker was lost with."""
+        try:
+            return self._call([item])[0]
+        except OutOfDeviceMemory as error:
+            return PassFailure("device_oom", str(error))
+        except WorkerLost as lost:
+            if self._blamed is not None:
+                raise DeviceError(
+                    f"{self.name} fails with every pass, in fresh workers too. First: {self._blamed}. Then: {lost}"
+                ) from lost
+            log.warning("%s; the pass is left out", lost)
+            self._blamed = str(lost)
+            self._restart(lost)
+            return PassFailure(lost.code, str(lost))
+
+    def _restart(self, why: WorkerLost) -> None:
+        self.restarts += 1
+        self._worker.close()
+        self._start = replace(self._start, life=self._start.life + 1)
+        self._worker = WorkerProcess(self._start)
+        self._fresh = True
+        try:
+            loaded = self._worker.load(RELOAD_S)
+        except WorkerLost as lost:
+            raise DeviceError(f"{self.name}: {why}; and no fresh worker could be started: {lost}") from lost
+        assert self.loaded is not None
+        if loaded.model_sha256 != self.loaded.model_sha256:
+            raise ConfigError(f"{self._start.checkpoint} is another checkpoint than when the run began")

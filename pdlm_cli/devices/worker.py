@@ -1,0 +1,103 @@
+"""The inside of a worker process: load a checkpoint, caption batches until nobody asks any more.
+
+Started by `WorkerProcess`, with SIGINT and SIGTERM blocked: a Ctrl-C reaches the whole process group, and the parent
+alone decides what is finished.
+"""
+
+import faulthandler
+import logging
+import math
+import os
+import signal
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pdlm_cli.devices.faults import Faults
+from pdlm_cli.devices.messages import Done, Failed, Loaded, Note, OutOfMemory, Start, Work
+from pdlm_cli.engine import ModelEngine, free_memory, load_engine
+from pdlm_cli.errors import DeviceError, OutOfDeviceMemory, PdlmError
+from pdlm_cli.logs import log
+
+GRACE_S = 30  # for the parent to end a worker whose time is over, before it ends itself
+
+
+def main(channel: int) -> None:
+    """channel: file descriptor of the socket to the parent. Standard input is a pipe that the parent holds open."""
+    faulthandler.enable()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with Connection(channel) as parent:
+        _log_to(parent)
+        try:
+            _serve(parent)
+        except DeviceError as error:
+            parent.send(Failed("device", str(error)))
+        except PdlmError as error:
+            parent.send(Failed("config", str(error)))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            pass  # the parent is gone, or has no more to do
+        except Exception:
+            parent.send(Failed("bug", traceback.format_exc()))
+
+
+def _serve(parent: Connection) -> None:
+    start: Start = parent.recv()
+    engine = _load(start)
+    faults = Faults.of_environment(engine.model, start.life)
+    parent.send(_loaded(engine))
+    while True:
+        work: Work = parent.recv()
+        # The kernel's own clock, in case the parent has been killed and this process hangs with the interpreter locked.
+        signal.alarm(math.ceil(work.limit_s) + GRACE_S)
+        if faults is not None:
+            faults.aim(work.passes)
+        reply: Done | OutOfMemory
+        try:
+            reply = Done(engine.caption(work.passes))
+        except OutOfDeviceMemory as error:
+            reply = OutOfMemory(str(error))
+        if isinstance(reply, OutOfMemory):
+            free_memory()  # only here does nothing hold on to the frames of the error, and to what they had made
+        signal.alarm(0)
+        parent.send(reply)
+
+
+def _load(start: Start) -> ModelEngine:
+    import torch
+
+    if start.threads is not None:
+        torch.set_num_threads(start.threads)
+    return load_engine(start.checkpoint, start.device, start.dtype, start.decode)
+
+
+def _loaded(engine: ModelEngine) -> Loaded:
+    import torch
+
+    return Loaded(
+        geometry=engine.model.config.geometry,
+        max_regions=engine.max_regions,
+        model_sha256=engine.model_sha256,
+        facts=engine.facts,
+        batch_size=engine.batch_size,
+        cuda_devices=torch.cuda.device_count(),
+    )
+
+
+def _end_with_parent() -> None:
+    os.read(0, 1)  # nothing is ever written: it returns when the parent closes the pipe, or is no more
+    os._exit(0)
+
+
+def _log_to(parent: Connection) -> None:
+    """Send logs and warnings of Python to the parent, which has the run's log."""
+
+    class Forward(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            parent.send(Note(record.levelno, record.getMessage().strip()))
+
+    handler: Any = Forward()
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").handlers = [handler]

@@ -1,0 +1,128 @@
+"""Worker processes with a real model in them, and faults that really happen there."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pdlm_cli.devices.fleet import Fleet, open_workers
+from pdlm_cli.engine import device_errors, load_engine
+from pdlm_cli.errors import DeviceError, OutOfDeviceMemory
+from tests.cli.support import CHECKPOINT, Dataset, no_thread_left
+from tests.cli.test_captioning import many, rows_of, run
+from tests.cli.test_process import LIMIT_S, caption, start
+
+MEMORY = "device out of memory"
+LOST = "device error, NaN logits, hung pass"
+DECODE = {"steps": 2, "length": 4}
+FAST = ["--steps", 2, "--length", 4]
+
+
+@contextmanager
+def workers(*devices: str, timeout: float | None = None) -> Iterator[Fleet]:
+    with no_thread_left(), open_workers(str(CHECKPOINT), devices or ["cpu"], "fp32", DECODE, timeout) as fleet:
+        yield fleet
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For workers: the model is too small for more, and what is measured here are seconds."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def expected(dataset: Dataset, tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """Rows by key of passes of 3, 2, 3, 1, 3, 4 and 3 regions, captioned in this process without any fault."""
+    many(dataset, [3, 2, 3, 1, 3, 4, 3])
+    engine = load_engine(str(CHECKPOINT), "cpu", "fp32", DECODE)
+    run(dataset, tmp_path / "expected", engine, batch_size=1)
+    return by_key(tmp_path / "expected")
+
+
+def by_key(out: Path) -> dict[str, dict[str, Any]]:
+    return {row["region_key"]: row for row in rows_of(out, times=False)}
+
+
+def check_rows(out: Path, expected: dict[str, dict[str, Any]], codes: dict[int, str]) -> None:
+    """codes: expected errors, by the number of regions of the pass; all other rows are as without a fault."""
+    found = by_key(out)
+    assert list(found) == list(expected)
+    for key, row in found.items():
+        code = codes.get(expected[key]["pass_size"])
+        assert row["error_code"] == code
+        if code is None:
+            assert row["mean_confidence"] == pytest.approx(expected[key]["mean_confidence"], rel=1e-4)
+            assert {**row, "mean_confidence": 0} == {**expected[key], "mean_confidence": 0}
+        else:
+            assert row["caption"] is None and row["error_message"]
+            assert (row["pass_id"], row["pass_size"]) == (expected[key]["pass_id"], expected[key]["pass_size"])
+
+
+@pytest.mark.fault(MEMORY)
+@pytest.mark.fault(LOST)
+def test_a_run_outlives_too_little_memory_and_nan_and_a_worker_that_dies_once(
+    dataset: Dataset, tmp_path: Path, expected: dict[str, dict[str, Any]]
+) -> None:
+    out = tmp_path / "out"
+    arguments = caption(dataset, out, *FAST, "--batch-size", 5, "--json")
+    process = start(*arguments, fault="oom-above:3,nan:1,oom:4,die:2@0")
+    stdout, stderr = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 3, stderr
+    check_rows(out, expected, {1: "nan_logits", 4: "device_oom"})
+    incidents = {"worker_restarts": 1, "passes_at_once": 1}
+    assert json.loads(stdout)["incidents"] == incidents
+    assert json.loads((out / "_pdlm/stats.json").read_text())["incidents"] == incidents
+    log = [json.loads(line) for line in (out / "_pdlm/log.jsonl").read_text().splitlines()]
+    assert [line["passes"] for line in log if line.get("event") == "batch_size"] == [2, 1]
+
+
+@pytest.mark.fault(LOST)
+def test_a_run_outlives_lost_workers_until_the_device_is_broken(
+    dataset: Dataset, tmp_path: Path, expected: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fifth worker dies, and so does the sixth, with another pass than the fourth was lost with."""
+    monkeypatch.setenv("PDLM_DEVICE_FAULT", "error:2,hang:1,die:3@4,die:3@5")
+    out = tmp_path / "out"
+    with workers(timeout=20.0) as fleet:
+        with pytest.raises(DeviceError, match="fails with every pass, in fresh workers too") as caught:
+            run(dataset, out, fleet, batch_size=1, part_rows=3)
+        assert fleet.incidents == {"worker_restarts": 5}
+    assert caught.value.exit_code == 6
+    assert "was ended by SIGKILL" in str(caught.value)
+    kept = rows_of(out, times=False)
+    sizes = [row["pass_size"] for row in kept]
+    assert sizes == [3] * 3 + [2] * 2 + [3] * 3 + [1]
+    codes = {2: "device_error", 1: "timeout"}
+    check_rows(out, dict(list(expected.items())[: len(kept)]), codes)
+    messages = {row["error_code"]: row["error_message"] for row in kept}
+    assert "CUDA error: an illegal memory access" in messages["device_error"]
+    assert "within 20 s" in messages["timeout"]
+
+
+def test_two_workers_write_what_one_does(
+    dataset: Dataset, tmp_path: Path, expected: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workers("cpu", "cpu") as fleet:
+        assert (fleet.parallel, fleet.facts["device"]) == (2, "cpu, cpu")
+        run(dataset, tmp_path / "two", fleet, batch_size=1)
+        check_rows(tmp_path / "two", expected, {})
+        # One is lost for good, and the other does the rest.
+        fleet._devices[0].caption = lambda passes: (_ for _ in ()).throw(DeviceError("unplugged"))  # type: ignore
+        run(dataset, tmp_path / "rest", fleet, batch_size=2)
+    check_rows(tmp_path / "rest", expected, {})
+
+
+@pytest.mark.fault(MEMORY)
+def test_memory_that_the_cpu_does_not_have_is_told_apart_from_a_bug() -> None:
+    with pytest.raises(OutOfDeviceMemory, match="can't allocate memory"), device_errors():
+        torch.empty(1 << 55, dtype=torch.uint8)
+    with pytest.raises(OutOfDeviceMemory, match="CUDA out of memory"), device_errors():
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    with pytest.raises(DeviceError, match="the device failed: CUDA error: CUBLAS_STATUS"), device_errors():
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling cublasGemmEx")
+    with pytest.raises(RuntimeError, match="size of tensor"), device_errors():
+        torch.zeros(2) + torch.zeros(3)

@@ -1,0 +1,71 @@
+"""The memory that a pass is said to take, before what torch allocates for one."""
+
+import weakref
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from model.decode import DecodeSettings, caption_passes
+from model.memory import KEPT_FREE, MOST_PASSES, pass_bytes, passes_that_fit
+from model.preprocess import count_tiles
+from tests.model.support import ISOLATED, RELEASED, one_pass, tiny
+
+
+class Peak(TorchDispatchMode):
+    """Most bytes of tensors that were alive together, of those that operations made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.alive: set[int] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        output = function(*args, **(kwargs or {}))
+        for tensor in output if isinstance(output, (tuple, list)) else [output]:
+            if isinstance(tensor, torch.Tensor):
+                self.count(tensor.untyped_storage())
+        return output
+
+    def count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.alive:
+            return
+        self.alive.add(key)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self.free, key, size)
+
+    def free(self, key: int, size: int) -> None:
+        self.alive.discard(key)
+        self.now -= size
+
+
+@pytest.mark.parametrize(
+    ("regions", "settings"),
+    [
+        (ISOLATED, {}),
+        (ISOLATED, {"cache": "none"}),
+        (ISOLATED, {"cfg_scale": 1.0}),
+        (RELEASED, {"cache": "frozen"}),
+        (RELEASED, {"length": 64}),
+    ],
+)
+def test_a_pass_takes_no_more_than_it_is_said_to_and_not_much_less(regions, settings):
+    model = tiny(regions)
+    settings = DecodeSettings(**{"steps": 2, "length": 16, **settings})
+    # The largest grid there is, as many regions as there may be.
+    prepared = one_pass(model, 600, 400, 6)
+    assert count_tiles(600, 400, model.config) == model.config.max_tiles + 1
+    with Peak() as peak:
+        caption_passes(model, [prepared] * 3, settings)
+    estimate = 3 * pass_bytes(model.config, settings, model.dtype.itemsize)
+    assert 0.5 * estimate < peak.most <= estimate
+
+
+def test_a_batch_fills_the_memory_that_is_free():
+    config, settings = tiny(ISOLATED).config, DecodeSettings()
+    one = pass_bytes(config, settings, 2)
+    assert passes_that_fit(0, config, settings, 2) == 1
+    assert passes_that_fit(round(5.5 * one / (1 - KEPT_FREE)), config, settings, 2) == 5
+    assert passes_that_fit(10**15, config, settings, 2) == MOST_PASSES
