@@ -28,8 +28,9 @@ def caption_images(
     """The finished rows of each image, in the order the images come in.
 
     Batches are filled in that order too, batch_size passes each, over image boundaries; so what is computed
-    together depends on the input alone. Once stopped() is true, the model is not called again and images that
-    still wait for a pass are dropped.
+    together depends on the input alone. Rows that an earlier run has made take their places in batches too, but stay
+    as they are. Once stopped() is true, the model is not called again and images that still wait for a pass are
+    dropped.
     """
     unfinished: deque[ImageWork] = deque()
     batch: list[tuple[ImageWork, PassWork]] = []
@@ -41,25 +42,35 @@ def caption_images(
         for item in image.passes:
             batch.append((image, item))
             if len(batch) == batch_size:
-                _caption_batch(batch, engine, report, progress)
+                _caption_missing(batch, engine, report, progress)
                 batch = []
                 if stopped():
                     break
         yield from _take_finished(unfinished, report)
     if batch and not stopped():
-        _caption_batch(batch, engine, report, progress)
+        _caption_missing(batch, engine, report, progress)
         yield from _take_finished(unfinished, report)
 
 
 def _take_finished(unfinished: deque[ImageWork], report: Report) -> Iterator[list[Row]]:
     while unfinished and unfinished[0].finished:
-        rows = [row for row in unfinished.popleft().rows if row is not None]
-        report.image(rows)
+        image = unfinished.popleft()
+        rows = [row for row in image.rows if row is not None]
+        report.image(rows, kept=image.kept)
         yield rows
+
+
+def _caption_missing(
+    batch: list[tuple[ImageWork, PassWork]], engine: Engine, report: Report, progress: Progress
+) -> None:
+    """One model call, unless an earlier run has made all rows of the batch."""
+    if any(image.rows[index] is None for image, item in batch for index in item.members):
+        _caption_batch(batch, engine, report, progress)
 
 
 def _caption_batch(batch: list[tuple[ImageWork, PassWork]], engine: Engine, report: Report, progress: Progress) -> None:
     """One model call; fills in the rows of its regions."""
+    missing = sum(image.rows[index] is None for image, item in batch for index in item.members)
     started = time.perf_counter()
     results = engine.caption([item.prepared for _, item in batch])
     batch_ms = 1000 * (time.perf_counter() - started)
@@ -69,13 +80,15 @@ def _caption_batch(batch: list[tuple[ImageWork, PassWork]], engine: Engine, repo
         _fill_rows(image, item, result, pass_ms=batch_ms, pass_share_ms=batch_ms / regions)
     # The engine's times are those of the whole batch, on each of its results.
     report.batch(len(batch), encode_ms=results[0].encode_ms, decode_ms=results[0].decode_ms)
-    progress.advance(regions)
+    progress.advance(missing)
 
 
 def _fill_rows(
     image: ImageWork, item: PassWork, result: "PassCaptions", *, pass_ms: float, pass_share_ms: float
 ) -> None:
     for index, caption, slot in zip(item.members, result.captions, result.slots, strict=True):
+        if image.rows[index] is not None:
+            continue
         image.rows[index] = Row(
             **image.known[index],
             caption=caption.text,

@@ -88,7 +88,7 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
     import torch
     import transformers
 
-    from model.checkpoint import fingerprint, resolve
+    from model.checkpoint_files import fingerprint, resolve
     from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
 
@@ -117,6 +117,17 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
         "transformers": transformers.__version__,
     }
     return ModelEngine(model, settings, model.config.regions.max_regions, fingerprint(folder), facts)
+
+
+def checkpoint_sha256(checkpoint: str | None) -> str:
+    """model_sha256 of the engine that load_engine would load, without loading it. Raises ConfigError."""
+    from model.checkpoint_files import fingerprint, resolve
+
+    source = checkpoint if checkpoint is not None else shipped_checkpoint()
+    try:
+        return fingerprint(resolve(source))
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def shipped_checkpoint() -> Path:
