@@ -63,13 +63,13 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
     """
     console, form = logs.configure(log_format)
     manifest = planned(open_manifest(job.input), plan_of(job))
-    if not job.images.is_dir():
-        raise InputError(f"{job.images} is no folder; --images names the one that the file names are relative to")
     with RunDir(job.output, overwrite=job.overwrite) as out:
         if out.earlier is not None:
             refuse_another(job.output, out.earlier, _without_model(job, manifest, out.earlier))
-        if out.earlier is not None and not _work_left(job, manifest, out, out.earlier):
+        if out.earlier is not None and not _work_left(job, manifest, out):
             report = _already_finished(job, manifest, out, out.earlier)
+        elif not job.images.is_dir():
+            raise InputError(f"{job.images} is no folder; --images names the one that the file names are relative to")
         else:
             engine = _load(job)
             stop.defer()
@@ -140,7 +140,7 @@ def _without_model(job: CaptionJob, manifest: Manifest, earlier: Mapping[str, An
     return run_facts(job, manifest, engine, earlier["hashes"]["model"])
 
 
-def _work_left(job: CaptionJob, manifest: Manifest, out: RunDir, earlier: Mapping[str, Any]) -> bool:
+def _work_left(job: CaptionJob, manifest: Manifest, out: RunDir) -> bool:
     if next(missing_images(manifest, job.part_rows, out), None) is not None or not out.markers:
         return True
     return job.retry_errors and any(marker.errors for marker in out.markers.values())

@@ -81,7 +81,7 @@ class RunLog(logging.FileHandler):
 def _last_byte(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 1))
-        return file.read()
+        return file.read(1)
 
 
 class PlainLines(logging.Formatter):
