@@ -9,7 +9,7 @@
 # SEEDS=N                how often `make ablations` repeats everything
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test parity ablations lint types format clean
+.PHONY: help demo test faults soak parity ablations lint types format clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
@@ -33,6 +33,12 @@ demo: $(STAMP) ## caption the example pictures and draw them with their captions
 
 test: $(STAMP) ## run all tests (those marked gpu only with PYTEST_ARGS="-m gpu")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+faults: $(STAMP) ## make every fault of docs/faults.md happen and print what was seen (mounts: as root, or where unshare may)
+	$(BIN)/python -m tests.faults $(PYTEST_ARGS)
+
+soak: $(STAMP) ## 100,000 regions through the pipeline, 50 kills: minutes; prints memory, files and processes left
+	$(BIN)/python -m pytest -m soak -s $(PYTEST_ARGS)
 
 parity: $(STAMP) ## compare with recorded numbers: make parity DIR=tests/data/region
 	@test -n "$(DIR)" || { echo "make parity: name the folder of recorded numbers, e.g. DIR=tests/data/region" >&2; exit 2; }

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from model import checkpoint
+from model import checkpoint_files
 from model.config import PerceptionDLMConfig
 from model.connector import Connector
 from model.fields import Fields, read_json
@@ -48,7 +48,7 @@ def assemble_base(llada: str | Path, siglip: str | Path, *, seed: int = 0) -> Pe
 
     seed: for the connector and for rows added to the vocabulary. Raises ValueError on missing or unexpected tensors.
     """
-    llada_folder, siglip_folder = checkpoint.resolve(llada), checkpoint.resolve(siglip)
+    llada_folder, siglip_folder = checkpoint_files.resolve(llada), checkpoint_files.resolve(siglip)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(llada_folder, local_files_only=True)
     tokenizer.add_special_tokens({"additional_special_tokens": [*IMAGE_TOKENS, *REGION_TOKENS]})
     weights = {**_renamed(llada_folder, LLADA_KEYS), **_renamed(siglip_folder, SIGLIP_KEYS)}
@@ -99,7 +99,7 @@ def _decoder_config(folder: Path, rows: int) -> LlamaConfig:
 def _renamed(folder: Path, keys: dict[str, str]) -> dict[str, Tensor]:
     """All tensors of a checkpoint under our names. Raises ValueError on a name that no rule knows."""
     weights, unknown = {}, []
-    for path in checkpoint.weight_files(folder):
+    for path in checkpoint_files.weight_files(folder):
         with safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118, safe_open is no mapping
                 rule = next((pattern for pattern in keys if re.match(pattern, name)), None)

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from model.batch import Batch, collate_passes
+from model.captions import Caption, PassCaptions
 from model.config import PerceptionDLMConfig, RegionConfig
 from model.denoiser import CACHES, refresh_every, slot_logits
 from model.diffusion import Denoised, Sampling, denoise_remask, denoise_reveal
@@ -73,32 +74,6 @@ class DecodeSettings:
                 f"cache exact needs isolated attention, and this checkpoint has {config.regions.attention} attention, "
                 "where prompt and image see the captions; use cache frozen or refresh=K for an approximation, or none"
             )
-
-
-@dataclass(frozen=True)
-class Caption:
-    """One region's caption. tokens: ids before the end token. mean_confidence: of its tokens and the end token, each
-    when it was written. denoise_steps: steps in which it still had slots to write."""
-
-    text: str
-    tokens: list[int]
-    finish_reason: Literal["eos", "length"]
-    tokens_generated: int
-    mean_confidence: float
-    denoise_steps: int
-
-
-@dataclass(frozen=True)
-class PassCaptions:
-    """captions, slots: in the order of the masks. together: passes of the batch the pass was in. encode_ms, decode_ms:
-    of that whole batch. broken: the model gave NaN or infinity for this pass, and the captions mean nothing."""
-
-    captions: list[Caption]
-    slots: list[int]
-    together: int
-    encode_ms: float
-    decode_ms: float
-    broken: bool
 
 
 @torch.inference_mode()

@@ -47,10 +47,11 @@ def coverage(masks: Masks, grid: tuple[int, int], tile: int, patch: int) -> Foot
     single pixel still marks one patch.
     """
     per_tile = tile // patch
+    cropped = [_crop(mask) for mask in masks]
 
     def view(columns: int, rows: int) -> NDArray[np.bool_]:
         across, down = columns * per_tile, rows * per_tile
-        covered = np.stack([_covered(mask, across, down) for mask in masks])
+        covered = np.stack([_covered(inside, corner, masks.shape[1:], across, down) for inside, corner in cropped])
         best = covered.max(axis=(1, 2), keepdims=True)
         # The margin keeps exact halves on one side whatever the order of summation.
         return _cut((covered > 0) & (covered >= best * (0.5 - 1e-4)), columns, rows)
@@ -71,18 +72,30 @@ def _cut(patches: NDArray[np.bool_], columns: int, rows: int) -> NDArray[np.bool
     return tiles.transpose(0, 1, 3, 2, 4).reshape(regions, rows * columns, down // rows, across // columns)
 
 
-def _covered(mask: NDArray[np.bool_], across: int, down: int) -> NDArray[np.float32]:
-    """(down, across) share of each patch's area that the mask covers; only the mask's own box is looked at."""
-    height, width = mask.shape
+def _crop(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+    """The box of a mask, and its top and left pixel."""
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    y, x = slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1)
-    inside = mask[y, x].astype(np.float32)
-    return np.matmul(np.matmul(_shares(height, down)[:, y], inside), _shares(width, across)[:, x].T)
+    return mask[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1], (int(ys[0]), int(xs[0]))
 
 
-def _shares(size: int, cells: int) -> NDArray[np.float32]:
-    """(cells, size) share of each cell's length that each pixel fills, cells dividing `size` pixels evenly."""
-    edges = np.arange(cells + 1) * (size / cells)
-    pixels = np.arange(size)
-    overlap = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
-    return (np.clip(overlap, 0.0, None) * (cells / size)).astype(np.float32)
+def _covered(
+    inside: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, ...], across: int, down: int
+) -> NDArray[np.float64]:
+    """(down, across) share of each patch's area that a mask covers. inside, corner: see _crop. size: height, width."""
+    (height, width), (top, left) = size, corner
+    rows = _gathered(inside, top, height, down)
+    return _gathered(rows.T, left, width, across).T * (down / height * across / width)
+
+
+def _gathered(inside: NDArray[np.generic], first: int, size: int, cells: int) -> NDArray[np.float64]:
+    """(cells, ...) sum of `inside` (n, ...) over each of `cells` equal parts of an axis of `size` pixels.
+
+    inside: its pixels from `first` on, 0 elsewhere. A pixel that an edge goes through counts in part on either side:
+    the running sum is a straight line over it. Integers sum up exactly, and what adds nothing leaves an exact 0.
+    """
+    total = np.zeros((len(inside) + 1, *inside.shape[1:]), dtype=np.float64)
+    np.cumsum(inside, axis=0, out=total[1:])
+    edges = np.clip(np.arange(cells + 1) * (size / cells) - first, 0, len(inside))
+    pixel = np.minimum(edges.astype(np.int64), len(inside) - 1)
+    part = (edges - pixel).reshape(-1, *(1,) * (inside.ndim - 1))
+    return np.diff(total[pixel] + part * (total[pixel + 1] - total[pixel]), axis=0)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedModel
 
-from model import checkpoint
+from model import checkpoint, checkpoint_files
 from model.attention import structured_mask
 from model.batch import Batch
 from model.cache import SpanCache
@@ -24,9 +24,10 @@ from model.config import PerceptionDLMConfig
 from model.connector import Connector
 from model.decode import NAN_LOGITS, Caption, DecodeSettings, caption_passes
 from model.diffusion import Noise, weighted_entropy
+from model.geometry import check_masks
 from model.layout import Kind
 from model.passes import region_seed, split_passes
-from model.preprocess import check_masks, normalise, prepare_image, prepare_pass
+from model.preprocess import normalise, prepare_image, prepare_pass
 from model.roi import RELEASED_CELL, replay
 from model.tokens import Tokens
 from model.vision import RegionVisionTower
@@ -61,7 +62,7 @@ class PerceptionDLMBase(PreTrainedModel):
         ValueError if files, fields or tensors are missing or unexpected, all of them listed.
         """
         revision, cache_dir = kwargs.pop("revision", None), kwargs.pop("cache_dir", None)
-        folder = checkpoint.resolve(source, revision=revision, cache_dir=cache_dir)
+        folder = checkpoint_files.resolve(source, revision=revision, cache_dir=cache_dir)
         config = kwargs.pop("config", None) or checkpoint.read_config(folder)
         cls._check_kind(config, folder)
         model = cls._load(folder, folder, config, use_safetensors=True, local_files_only=True, **kwargs)
@@ -98,11 +99,11 @@ class PerceptionDLMBase(PreTrainedModel):
         """Write config, weights (safetensors, sharded when large) and tokenizer, over a checkpoint that lies there."""
         tokenizer = self.tokens.tokenizer
         if is_main_process:
-            checkpoint.remove_weights(Path(folder))
+            checkpoint_files.remove_weights(Path(folder))
         with checkpoint.quiet():
             super().save_pretrained(folder, is_main_process=is_main_process, **kwargs)
         if is_main_process:
-            checkpoint.make_readable(Path(folder))
+            checkpoint_files.make_readable(Path(folder))
             tokenizer.save_pretrained(folder)
 
     def get_input_embeddings(self) -> nn.Module:
@@ -297,6 +298,6 @@ def _put(embeds: Tensor, where: Tensor, features: Tensor) -> Tensor:
 
 def load_model(source: str | Path, *, dtype: torch.dtype, device: torch.device) -> PerceptionDLMBase:
     """The model of a checkpoint, a `PerceptionDLM` if it has regions, ready to decode."""
-    folder = checkpoint.resolve(source)
+    folder = checkpoint_files.resolve(source)
     kind = PerceptionDLMBase if checkpoint.read_config(folder).regions is None else PerceptionDLM
     return kind.from_pretrained(folder, dtype=dtype).to(device).eval()

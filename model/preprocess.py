@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model import footprint
+from model.geometry import check_masks, choose_grid, cut_tiles, normalised_boxes
 from model.passes import bind
 from model.regions import RegionConfig
-from model.resize import resize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,31 +66,8 @@ class PreparedPass:
 def prepare_image(image: Image.Image, config: Config) -> PreparedImage:
     """Cut an RGB picture into tiles of `config.tile_size` pixels."""
     side = config.tile_size
-    columns, rows = choose_grid(*image.size, side, config.min_tiles, config.max_tiles)
-    mosaic = resize(image, (columns * side, rows * side))
-    corners = [(x * side, y * side) for y in range(rows) for x in range(columns)]
-    views = [mosaic.crop((x, y, x + side, y + side)) for x, y in corners]
-    if len(views) > 1:
-        views.append(resize(image, (side, side)))
-    pixels = np.stack([np.asarray(view) for view in views])
-    return PreparedImage(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), (columns, rows), image.size)
-
-
-def choose_grid(width: int, height: int, side: int, min_tiles: int, max_tiles: int) -> tuple[int, int]:
-    """Tile columns and rows whose aspect ratio is closest to the picture's.
-
-    Among equally close grids the later, larger one is taken as long as the picture has more than half its pixels.
-    """
-    ratio, area = width / height, width * height
-    sides = range(1, max_tiles + 1)
-    grids = [(c, r) for c in sides for r in sides if min_tiles <= c * r <= max_tiles]
-    best, best_distance = grids[0], float("inf")
-    for columns, rows in sorted(grids, key=lambda grid: grid[0] * grid[1]):
-        distance = abs(ratio - columns / rows)
-        tie = distance == best_distance and area > 0.5 * side * side * columns * rows
-        if distance < best_distance or tie:
-            best, best_distance = (columns, rows), distance
-    return best
+    grid = choose_grid(*image.size, side, config.min_tiles, config.max_tiles)
+    return PreparedImage(cut_tiles(image, side, grid), grid, image.size)
 
 
 def count_tiles(width: int, height: int, config: Config) -> int:
@@ -141,32 +118,3 @@ def prepare_pass(
         markers=usual_markers if markers is None else tuple(markers),
         seeds=tuple(seeds[i] for i in order) if seeds is not None else slots,
     )
-
-
-def check_masks(masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Masks as (R, H, W) bool. size: width, height of their picture.
-
-    Raises ValueError naming the first mask that is empty or not of the picture's size.
-    """
-    width, height = size
-    for i, mask in enumerate(masks):
-        if np.shape(mask) != (height, width):
-            raise ValueError(
-                f"expected masks of shape ({height}, {width}), as the picture is, found {np.shape(mask)} as mask {i}"
-            )
-        if not np.any(mask):
-            raise ValueError(f"mask {i} is empty; leave it out")
-    return np.asarray(masks, dtype=bool)
-
-
-def normalised_boxes(masks: NDArray[np.bool_], *, inclusive: bool) -> NDArray[np.float64]:
-    """(R, 4) xyxy boxes of masks (R, H, W) over width and height.
-
-    inclusive: maxima are the last pixel's own coordinate, as the released weights learnt; otherwise its far edge.
-    """
-    _, height, width = masks.shape
-    columns, rows = np.any(masks, axis=1), np.any(masks, axis=2)
-    x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)
-    x1 = width - 1 - columns[:, ::-1].argmax(axis=1) + (not inclusive)
-    y1 = height - 1 - rows[:, ::-1].argmax(axis=1) + (not inclusive)
-    return np.stack([x0 / width, y0 / height, x1 / width, y1 / height], axis=1)

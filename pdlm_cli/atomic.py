@@ -1,33 +1,102 @@
-"""Files that are whole or absent, whatever moment the power goes."""
+"""Files that are whole or absent, whatever moment the power goes.
+
+A file is staged under a temporary name, `.<name>.tmp`, and published by a rename. On the way it passes named points:
+
+    opened  half  written  synced  renamed  durable
+
+PDLM_KILL_AT=<file name>:<point> has the process killed there, as by `kill -9`: with it, tests see what survives.
+"""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pdlm_cli.errors import OutputError
+
+POINTS = ("opened", "half", "written", "synced", "renamed", "durable")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by `data`: a reader sees the old file or the new one; after return, the new one lasts.
 
-    Writes `.<name>.tmp` beside it. Raises OutputError and leaves nothing behind if the disk refuses.
+    Raises OutputError and leaves nothing behind if the disk refuses.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    stage(path, data)
+    publish(path)
+
+
+def stage(path: Path, data: bytes) -> None:
+    """Write what is to become `path` beside it, durably. Raises OutputError, and leaves nothing behind then."""
+    with _staging(path) as file:
+        half = len(data) // 2
+        file.write(data[:half])
+        _reached("half", path)
+        file.write(data[half:])
+
+
+def publish(path: Path) -> None:
+    """Give what was staged for `path` its name, durably. Raises OutputError, and leaves nothing behind then."""
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        os.replace(temporary(path), path)
+        _reached("renamed", path)
+        sync_folder(path.parent)
+        _reached("durable", path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}; what was committed before is intact") from error
+        temporary(path).unlink(missing_ok=True)
+        raise _refused(path, error) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """The rename itself is only durable once the folder is."""
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends, and is removed if the block raises.
+
+    Raises OutputError if the disk refuses. For what is too large to be held as bytes.
+    """
+    with _staging(path) as file:
+        yield file
+    publish(path)
+
+
+def temporary(path: Path) -> Path:
+    """Where `path` is staged."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def sync_folder(folder: Path) -> None:
+    """A name itself is only durable once its folder is."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _staging(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with open(temporary(path), "wb") as file:
+            _reached("opened", path)
+            yield file
+            file.flush()
+            _reached("written", path)
+            os.fsync(file.fileno())
+        _reached("synced", path)
+    except OSError as error:
+        temporary(path).unlink(missing_ok=True)
+        raise _refused(path, error) from error
+    except BaseException:
+        temporary(path).unlink(missing_ok=True)
+        raise
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {path}: {error.strerror}; what was committed before is intact")
+
+
+def _reached(point: str, path: Path) -> None:
+    assert point in POINTS
+    if os.environ.get("PDLM_KILL_AT") == f"{path.name}:{point}":
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -3,47 +3,38 @@
 manifest -> parts -> worker threads: image, masks, passes -> batches -> model -> rows -> part files
 """
 
-import hashlib
-import json
-import platform
-import uuid
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from pdlm_cli import __version__, logs
-from pdlm_cli.captioning import caption_images
+from pdlm_cli import logs
 from pdlm_cli.devices.fleet import open_workers
-from pdlm_cli.engine import Engine
+from pdlm_cli.engine import Engine, checkpoint_sha256, shipped_checkpoint
+from pdlm_cli.engine_dry import DryEngine
 from pdlm_cli.errors import InputError
+from pdlm_cli.exporting import export_beside
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import Manifest, open_manifest
-from pdlm_cli.parquet import SCHEMA_VERSION
-from pdlm_cli.passes import plan_parts
-from pdlm_cli.preparation import ImageWork, prepare, run_ahead
+from pdlm_cli.parts import PartRunner, failed_images, failed_keys, kept_rows, missing_images
+from pdlm_cli.preparation import Preparation
 from pdlm_cli.progress import Progress, open_progress
-from pdlm_cli.regions import ImageEntry
 from pdlm_cli.report import Report
-from pdlm_cli.rows import Row
 from pdlm_cli.run_dir import RunDir
+from pdlm_cli.run_facts import continued, plan_of, planned, refuse_another, run_facts, table_metadata
 from pdlm_cli.signals import StopSignals
-
-SHOWN_ERRORS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionJob:
     """Everything `pdlm caption` was asked for.
 
-    images: root of the file names. model, devices, dtype, decode, pass_timeout: see open_workers. batch_size:
-    passes a model call, None for what suits the device. limit: images, None for all. part_rows: regions after which
-    a part file is closed. workers: threads that prepare images. max_error_rate: 0 to 1.
+    images: root of the file names. model, devices, dtype, decode, pass_timeout: see open_workers. batch_size: passes a
+    model call, None for what suits the device. limit: images, None for all. shard: which of how many, from 0.
+    part_rows: regions after which a part file is closed. workers: threads that prepare images. max_error_rate: 0 to 1.
+    retry_errors: error rows once more. dry_run_model: the pipeline without a network. also: forms of the finished
+    table, see EXPORTS.
     """
 
     input: Path
@@ -57,33 +48,42 @@ class CaptionJob:
     batch_size: int | None
     pass_timeout: float | None
     limit: int | None
+    shard: tuple[int, int] | None
     part_rows: int
     workers: int
     max_error_rate: float
     allow_outside: bool
     overwrite: bool
+    retry_errors: bool
+    dry_run_model: bool
+    also: Sequence[str]
 
 
 def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
-    """Do the job and report.
+    """Do the job, or go on with it where the output directory holds its beginning, and report.
 
     Raises PdlmError for what stops a run, and Interrupted while there is nothing to commit; whatever concerns
     a region alone is an error row.
     """
     console, form = logs.configure(log_format)
-    manifest = open_manifest(job.input)
-    if job.limit is not None:
-        manifest = manifest.limited(job.limit)
-    if not job.images.is_dir():
-        raise InputError(f"{job.images} is no folder; --images names the one that the file names are relative to")
+    manifest = planned(open_manifest(job.input), plan_of(job))
     with RunDir(job.output, overwrite=job.overwrite) as out:
-        log.info("loading the model")
-        with (
-            open_workers(job.model, job.devices, job.dtype, job.decode, job.pass_timeout) as engine,
-            open_progress(manifest.regions, form, console, doing="captioning", unit="regions") as progress,
-        ):
-            stop.defer()
-            report = caption_manifest(manifest, engine, out, job, progress, stop)
+        if out.earlier is not None:
+            refuse_another(job.output, out.earlier, _without_model(job, manifest, out.earlier))
+        if out.earlier is not None and not _work_left(job, manifest, out):
+            report = _already_finished(job, manifest, out, out.earlier)
+        elif not job.images.is_dir():
+            raise InputError(f"{job.images} is no folder; --images names the one that the file names are relative to")
+        else:
+            done = _rows_done(job, out)
+            with (
+                _engine(job) as engine,
+                open_progress(
+                    manifest.regions, form, console, doing="captioning", unit="regions", done=done
+                ) as progress,
+            ):
+                stop.defer()
+                report = caption_manifest(manifest, engine, out, job, progress, stop)
     if form != "json":
         console.print(report.render())
     return report
@@ -92,121 +92,110 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
 def caption_manifest(
     manifest: Manifest, engine: Engine, out: RunDir, job: CaptionJob, progress: Progress, stop: StopSignals
 ) -> Report:
-    """Caption all images of the manifest into `out`; after a stop signal, those up to the pass under way."""
-    facts = run_facts(job, manifest, engine)
+    """Caption all images of the manifest into `out` that it does not hold yet; after a stop signal, those up to the
+    pass under way.
+
+    manifest: what is planned of the input. Raises ConfigError if `out` holds another run, DeviceError, OutputError.
+    """
+    facts = run_facts(job, manifest, engine.facts, engine.model_sha256)
     report = Report(max_error_rate=job.max_error_rate)
-    out.start(facts)
+    if out.earlier is None:
+        out.start(facts)
+    else:
+        refuse_another(job.output, out.earlier, facts)
+        facts = continued(out.earlier, facts, attempt=_attempt(job, out, out.earlier))
+        out.resume(facts)
     with logs.also_to(out.log_path):
-        log.info(
-            "captioning %d regions of %d images with %s on %s",
-            manifest.regions,
-            manifest.images,
-            engine.facts["model"],
-            engine.facts["device"],
-            extra={"facts": {"event": "start", **facts}},
-        )
-        _caption_parts(manifest, engine, out, job, report, progress, stop, _table_metadata(facts))
+        _log_start(manifest, engine, out, facts)
+        batch_size = job.batch_size or engine.batch_size
+        runner = PartRunner(engine, out, table_metadata(facts), batch_size, job.workers, report, progress, stop)
+        how = Preparation(root=job.images, allow_outside=job.allow_outside, seed=job.seed)
+        runner.run(missing_images(manifest, job.part_rows, out), replace(how, kept=kept_rows(out)))
+        if job.retry_errors and not runner.stopped:
+            attempt = facts["attempt"]
+            runner.run(failed_images(manifest, job.part_rows, out, attempt), replace(how, attempt=attempt))
+        if not manifest.images and not out.markers:
+            # A table of no rows, so that what reads the output finds its columns.
+            out.commit(0, [], table_metadata(facts), complete=True)
         report.stop_signal = stop.received
         report.incidents = engine.incidents
+        report.table(out.markers.values())
+        if not runner.stopped:
+            export_beside(job.output, job.also)
         out.finish(report.summary(), success=report.exit_code == 0)
         _log_end(report, job)
     return report
 
 
-def _caption_parts(
-    manifest: Manifest,
-    engine: Engine,
-    out: RunDir,
-    job: CaptionJob,
-    report: Report,
-    progress: Progress,
-    stop: StopSignals,
-    metadata: Mapping[str, str],
-) -> None:
-    def work(item: tuple[int, ImageEntry]) -> ImageWork:
-        part, entry = item
-        return prepare(entry, part, engine, job.images, allow_outside=job.allow_outside, seed=job.seed)
-
-    with closing(run_ahead(plan_parts(manifest, job.part_rows), work, job.workers)) as prepared:
-        for part, images in groupby(prepared, key=lambda image: image.part):
-            rows: list[Row] = []
-            try:
-                for finished in caption_images(
-                    images,
-                    engine,
-                    batch_size=job.batch_size or engine.batch_size,
-                    report=report,
-                    progress=progress,
-                    stopped=lambda: stop.received is not None,
-                ):
-                    rows += finished
-                    _log_errors(finished, report)
-            except BaseException:
-                _commit(out, part, rows, metadata, complete=False)
-                raise
-            _commit(out, part, rows, metadata, complete=stop.received is None)
-            if stop.received is not None:
-                return
-    if not manifest.images:
-        # A table of no rows, so that what reads the output finds its columns.
-        _commit(out, 0, [], metadata, complete=True)
+@contextmanager
+def _engine(job: CaptionJob) -> Iterator[Engine]:
+    if job.dry_run_model:
+        yield DryEngine()
+        return
+    log.info("loading the model")
+    with open_workers(job.model, job.devices, job.dtype, job.decode, job.pass_timeout) as engine:
+        yield engine
 
 
-def _commit(out: RunDir, part: int, rows: list[Row], metadata: Mapping[str, str], *, complete: bool) -> None:
-    if rows or complete:
-        path = out.commit(part, rows, metadata, complete=complete)
-        log.info("wrote %s, %d rows", path, len(rows), extra={"facts": {"event": "part", "complete": complete}})
+def _rows_done(job: CaptionJob, out: RunDir) -> int:
+    """Rows of complete parts that are not to be made again."""
+    complete = [marker for marker in out.markers.values() if marker.complete]
+    return sum(marker.ok if job.retry_errors else marker.rows for marker in complete)
 
 
-def run_facts(job: CaptionJob, manifest: Manifest, engine: Engine) -> dict[str, Any]:
-    """run.json: what was run, with what, and hashes that tell whether another run would be the same."""
-    config = {**job.decode, "seed": job.seed, "dtype": engine.facts["dtype"]}
-    plan = {"input": manifest.sha256, "limit": job.limit, "part_rows": job.part_rows}
-    return {
-        "run_id": uuid.uuid4().hex,
-        "schema_version": SCHEMA_VERSION,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "job": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(job).items()},
-        "input": {"format": manifest.format, "images": manifest.images, "regions": manifest.regions},
-        "engine": dict(engine.facts),
-        "versions": {"pdlm": __version__, "python": platform.python_version(), "pyarrow": pa.__version__},
-        "hashes": {
-            "config": _sha256(config),
-            "model": engine.model_sha256,
-            "input": manifest.sha256,
-            "plan": _sha256(plan),
-        },
-    }
+def _without_model(job: CaptionJob, manifest: Manifest, earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """run.json as it would be with the model of the earlier run: what can be compared before one is loaded."""
+    engine = dict(earlier["engine"])
+    if job.dtype != "auto" and not job.dry_run_model:
+        engine["dtype"] = job.dtype
+    return run_facts(job, manifest, engine, earlier["hashes"]["model"])
 
 
-def _table_metadata(facts: Mapping[str, Any]) -> dict[str, str]:
-    hashes = facts["hashes"]
-    return {
-        "pdlm.run_id": facts["run_id"],
-        "pdlm.config_sha256": hashes["config"],
-        "pdlm.model_sha256": hashes["model"],
-    }
+def _work_left(job: CaptionJob, manifest: Manifest, out: RunDir) -> bool:
+    if next(missing_images(manifest, job.part_rows, out), None) is not None or not out.markers:
+        return True
+    return job.retry_errors and any(marker.errors for marker in out.markers.values())
 
 
-def _sha256(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+def _already_finished(job: CaptionJob, manifest: Manifest, out: RunDir, earlier: Mapping[str, Any]) -> Report:
+    """Say so, once it is certain that the model is the same too; it need not be loaded for that."""
+    dry = DryEngine()
+    model = dry.model_sha256 if job.dry_run_model else checkpoint_sha256(job.model)
+    name = dry.facts["model"] if job.dry_run_model else job.model or str(shipped_checkpoint())
+    refuse_another(job.output, earlier, run_facts(job, manifest, {**earlier["engine"], "model": name}, model))
+    out.tidy()
+    report = Report(max_error_rate=job.max_error_rate)
+    report.table(out.markers.values())
+    log.info("%s is finished: %d rows, %d of them errors", job.output, report.rows, report.errors.total())
+    if report.errors and report.exit_code:
+        log.info("--retry-errors tries the error rows once more")
+    export_beside(job.output, job.also)
+    # Killed after its last part, the run has no statistics of its own.
+    out.finish(None if out.has_stats else report.summary(), success=report.exit_code == 0)
+    return report
 
 
-def _log_errors(rows: list[Row], report: Report) -> None:
-    """The first few error rows, so that a wrong folder shows at once and a million of them floods nothing."""
-    before = report.errors.total() - sum(row.status == "error" for row in rows)
-    errors = [row for row in rows if row.status == "error"][: max(0, SHOWN_ERRORS - before)]
-    for row in errors:
-        log.warning(
-            "region %s of image %s: %s: %s",
-            row.region_id,
-            row.image_id,
-            row.error_code,
-            row.error_message,
-            extra={"facts": {"event": "error_row", "error_code": row.error_code, "region_key": row.region_key}},
-        )
-    if errors and before + len(errors) == SHOWN_ERRORS:
-        log.warning("further error rows are only in the table")
+def _attempt(job: CaptionJob, out: RunDir, earlier: Mapping[str, Any]) -> int:
+    """The number of the attempt under way: a new one if error rows are to be tried again and all were in the last."""
+    attempt: int = earlier["attempt"]
+    if not job.retry_errors:
+        return attempt
+    under_way = attempt > 1 and any(failed_keys(out, part, attempt) for part in out.markers)
+    return attempt if under_way else attempt + 1
+
+
+def _log_start(manifest: Manifest, engine: Engine, out: RunDir, facts: Mapping[str, Any]) -> None:
+    rows = sum(marker.rows for marker in out.markers.values())
+    if out.earlier is not None:
+        log.info("going on with the run in %s, which has %d of %d rows", out.path, rows, manifest.regions)
+    log.info(
+        "captioning %d regions of %d images with %s on %s",
+        manifest.regions,
+        manifest.images,
+        engine.facts["model"],
+        engine.facts["device"],
+        extra={"facts": {"event": "start" if out.earlier is None else "resume", "rows_there": rows, **facts}},
+    )
 
 
 def _log_end(report: Report, job: CaptionJob) -> None:
@@ -214,6 +203,6 @@ def _log_end(report: Report, job: CaptionJob) -> None:
     if report.no_image_found:
         log.error("none of the images is in %s; --images names the folder of file_name", job.images, extra=facts)
     elif report.stop_signal is not None:
-        log.warning("interrupted: %d rows are in %s", report.rows, job.output, extra=facts)
+        log.warning("interrupted: %d rows are in %s; the same command goes on", report.rows, job.output, extra=facts)
     else:
         log.info("%d rows, %d of them errors, in %s", report.rows, report.errors.total(), job.output, extra=facts)

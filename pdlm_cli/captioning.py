@@ -32,8 +32,9 @@ def caption_images(
     """The finished rows of each image, in the order the images come in.
 
     Batches are filled in that order too, batch_size passes each, over image boundaries; so what is computed
-    together depends on the input alone. As many of them are under way as the engine takes. Once stopped() is true,
-    the model is not called again and images that still wait for a pass are dropped.
+    together depends on the input alone. As many of them are under way as the engine takes. Rows that an earlier run has
+    made take their places in batches too, but stay as they are. Once stopped() is true, the model is not called again
+    and images that still wait for a pass are dropped.
     """
     unfinished: deque[ImageWork] = deque()
     with ThreadPoolExecutor(engine.parallel, thread_name_prefix="caption") as pool:
@@ -68,11 +69,12 @@ def _submit(
                 calls.wait_for_room()
                 if stopped():
                     return
-                calls.begin(batch)
+                if _missing(batch):
+                    calls.begin(batch)
                 batch = []
                 yield
         yield
-    if batch:
+    if batch and _missing(batch):
         calls.wait_for_room()
         if not stopped():
             calls.begin(batch)
@@ -113,15 +115,21 @@ class _Calls:
 
 def _take_finished(unfinished: deque[ImageWork], report: Report) -> Iterator[list[Row]]:
     while unfinished and unfinished[0].finished:
-        rows = [row for row in unfinished.popleft().rows if row is not None]
-        report.image(rows)
+        image = unfinished.popleft()
+        rows = [row for row in image.rows if row is not None]
+        report.image(rows, kept=image.kept)
         yield rows
+
+
+def _missing(batch: Batch) -> int:
+    """Rows of a batch that no earlier run has made."""
+    return sum(image.rows[index] is None for image, item in batch for index in item.members)
 
 
 def _enter(batch: Batch, results: list[PassResult], batch_ms: float, report: Report, progress: Progress) -> None:
     """Fill in the rows of the regions of one model call."""
     assert len(results) == len(batch)
-    regions = sum(len(item.members) for _, item in batch)
+    regions, missing = sum(len(item.members) for _, item in batch), _missing(batch)
     for (image, item), result in zip(batch, results, strict=True):
         if isinstance(result, PassFailure):
             _fail_rows(image, item, result)
@@ -131,11 +139,13 @@ def _enter(batch: Batch, results: list[PassResult], batch_ms: float, report: Rep
             report.captioned(encode_ms=result.encode_ms / result.together, decode_ms=result.decode_ms / result.together)
         # Footprints and tiles of a finished pass are not needed while the rest of a large image is captioned.
         item.prepared = None
-    progress.advance(regions)
+    progress.advance(missing)
 
 
 def _fail_rows(image: ImageWork, item: PassWork, failure: PassFailure) -> None:
     for index in item.members:
+        if image.rows[index] is not None:
+            continue
         image.known[index] |= {"pass_id": item.plan.pass_id, "pass_size": len(item.members)}
         image.fail(index, RegionError(failure.code, failure.message))
 
@@ -144,6 +154,8 @@ def _fill_rows(
     image: ImageWork, item: PassWork, result: "PassCaptions", *, pass_ms: float, pass_share_ms: float
 ) -> None:
     for index, caption, slot in zip(item.members, result.captions, result.slots, strict=True):
+        if image.rows[index] is not None:
+            continue
         image.rows[index] = Row(
             **image.known[index],
             caption=caption.text,

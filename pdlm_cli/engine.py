@@ -45,17 +45,13 @@ PassResult = Union["PassCaptions", PassFailure]
 class Engine(Protocol):
     """What captioning needs of a model. The prepare functions are called from several threads at once.
 
-    max_regions: most regions of a pass. tile_size: pixels along a side. model_sha256: tells one set of weights and
-    settings from another.
+    max_regions: most regions of a pass. model_sha256: tells one set of weights and settings from another.
     batch_size: passes of a batch that suit the device. parallel: calls of `caption` that may be under way at once, from
     a thread each.
     """
 
     @property
     def max_regions(self) -> int: ...
-
-    @property
-    def tile_size(self) -> int: ...
 
     @property
     def model_sha256(self) -> str: ...
@@ -85,7 +81,8 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class ModelEngine:
-    """A loaded checkpoint with its decoding settings. facts: name, device, dtype, weights, versions."""
+    """A loaded checkpoint with its decoding settings. tile_size: pixels along a side. facts: name, device, dtype,
+    weights, versions."""
 
     parallel: ClassVar[int] = 1
     incidents: ClassVar[Mapping[str, int]] = {}
@@ -129,7 +126,7 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
     import torch
     import transformers
 
-    from model.checkpoint import fingerprint, resolve
+    from model.checkpoint_files import fingerprint, resolve
     from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
 
@@ -160,6 +157,17 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
     }
     sizes = config.regions.max_regions, config.tile_size
     return ModelEngine(model, settings, *sizes, fingerprint(folder), facts, _batch_size(model, settings))
+
+
+def checkpoint_sha256(checkpoint: str | None) -> str:
+    """model_sha256 of the engine that load_engine would load, without loading it. Raises ConfigError."""
+    from model.checkpoint_files import fingerprint, resolve
+
+    source = checkpoint if checkpoint is not None else shipped_checkpoint()
+    try:
+        return fingerprint(resolve(source))
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def shipped_checkpoint() -> Path:

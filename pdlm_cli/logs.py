@@ -4,12 +4,14 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
+
+from pdlm_cli.errors import OutputError
 
 log = logging.getLogger("pdlm_cli")
 
@@ -22,7 +24,7 @@ def configure(log_format: str) -> tuple[Console, str]:
     chosen = log_format
     if log_format == "auto":
         chosen = "rich" if sys.stderr.isatty() else "plain"
-    console = Console(stderr=True)
+    console = LastingConsole(stderr=True)
     handler: logging.Handler
     if chosen == "rich":
         handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
@@ -38,14 +40,48 @@ def configure(log_format: str) -> tuple[Console, str]:
 @contextmanager
 def also_to(path: Path) -> Iterator[None]:
     """Append the logs to a file as JSON lines, whatever stderr shows."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(JsonLines())
+    handler = RunLog(path)
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+class LastingConsole(Console):
+    """Goes quiet when nobody reads stderr any more, instead of ending the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+class RunLog(logging.FileHandler):
+    """The log file of a run. A full disk ends the run where its rows are written; the log only falls silent."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            if path.exists() and _last_byte(path) not in (b"", b"\n"):  # killed in the middle of a line
+                with path.open("a") as file:
+                    file.write("\n")
+            super().__init__(path, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        self.setFormatter(JsonLines())
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1))
+        return file.read(1)
 
 
 class PlainLines(logging.Formatter):

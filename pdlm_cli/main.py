@@ -8,10 +8,13 @@ import click
 
 from pdlm_cli import __version__
 from pdlm_cli.errors import Interrupted, PdlmError
+from pdlm_cli.stdout import open_closed_streams
 
 # name -> its line in `pdlm --help`, kept here so that the list costs no import of the command.
 COMMANDS = {
     "caption": "Caption every masked region of a set of images.",
+    "merge": "Join the shards of a run.",
+    "export": "Write the captions of a finished run in another form.",
     "show": "Draw captions beside their picture, or how a training run learnt.",
     "convert": "Make or convert checkpoints.",
     "train": "Train a model, as a job file says.",
@@ -38,13 +41,14 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        open_closed_streams()
         try:
             return super().invoke(ctx)
         except PdlmError as error:
             logging.getLogger("pdlm_cli").error("%s", error)
             ctx.exit(error.exit_code)
         except Interrupted as signal:
-            logging.getLogger("pdlm_cli").error("stopped by %s before anything was written", signal.name)
+            logging.getLogger("pdlm_cli").error("stopped by %s with nothing to finish", signal.name)
             ctx.exit(signal.exit_code)
 
 

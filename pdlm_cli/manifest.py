@@ -42,6 +42,15 @@ class Manifest:
         """The first `images` images only. Whole images, so that their rows are those of the full run."""
         return replace(self, entries=tuple(islice(self.entries, images)))
 
+    def sharded(self, index: int, count: int) -> "Manifest":
+        """The images of shard `index` of `count`, from 0: by a hash of their id, so whatever else the input holds."""
+        return replace(self, entries=tuple(entry for entry in self.entries if shard_of(entry.image_id, count) == index))
+
+
+def shard_of(image_id: str, count: int) -> int:
+    """Which of `count` shards, from 0, an image belongs to."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8]) % count
+
 
 def open_manifest(path: Path) -> Manifest:
     """Read an annotation file. Raises InputError naming the file, what was expected and what was found."""

@@ -185,6 +185,16 @@ def default_workers() -> int:
     return max(1, min(8, (os.cpu_count() or 1) - 1))
 
 
+def check_shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """I/N to its two numbers."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise click.BadParameter(f"{value!r}; expected I/N with I from 0 to N - 1, like 0/4 to 3/4")
+    return int(match[1]), int(match[2])
+
+
 def _check_cache(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if not re.fullmatch(r"auto|none|exact|frozen|refresh=[1-9][0-9]*", value):
         raise click.BadParameter(f"{value!r}; expected auto, none, exact, frozen or refresh=K with K of 1 or more")

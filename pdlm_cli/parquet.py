@@ -1,6 +1,7 @@
-"""The output table: its schema, and a part of it as bytes."""
+"""The output table: its schema, and a part of it as bytes and back."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -71,3 +72,9 @@ def part_bytes(rows: Sequence[Row], metadata: Mapping[str, str]) -> bytes:
     pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a part, in its order: written again, they are the same."""
+    with pq.ParquetFile(path) as file:
+        return [Row(**row) for row in file.read().to_pylist()]

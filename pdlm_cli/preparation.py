@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,11 +35,27 @@ class PassWork:
     preprocess_ms: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How the images of a run are prepared.
+
+    root: of the file names. seed: of the run. kept: rows by region key that an earlier call has made: they stay, and
+    are prepared again only to be where they were in their passes and batches. attempt: the number that new rows get.
+    """
+
+    root: Path
+    allow_outside: bool
+    seed: int
+    kept: Mapping[str, Row] = field(default_factory=dict)
+    attempt: int = 1
+
+
 @dataclass
 class ImageWork:
     """An image on its way through the pipeline.
 
-    known: columns known so far, one dict a region. rows: finished rows, None where a caption is to come.
+    known: columns known so far, one dict a region. rows: finished rows, None where a caption is to come. kept: how many
+    of them are of an earlier call.
     """
 
     entry: ImageEntry
@@ -47,13 +63,26 @@ class ImageWork:
     known: list[dict[str, Any]]
     rows: list[Row | None]
     passes: list[PassWork] = field(default_factory=list)
+    kept: int = 0
 
     @property
     def finished(self) -> bool:
         return None not in self.rows
 
+    def keep(self, rows: Mapping[str, Row]) -> None:
+        """Take over the rows, by region key, that an earlier call has made."""
+        self.rows = [rows.get(columns["region_key"]) for columns in self.known]
+        self.kept = len(self.rows) - self.rows.count(None)
+
+    def left_out(self, index: int) -> bool:
+        """Whether region `index` failed in an earlier call before it was in a pass: then it is in none now."""
+        row = self.rows[index]
+        return row is not None and row.pass_id is None
+
     def fail(self, index: int, error: RegionError) -> None:
-        """Make region `index` an error row."""
+        """Make region `index` an error row, unless it has a row already."""
+        if self.rows[index] is not None:
+            return
         self.rows[index] = Row(
             **self.known[index],
             status="error",
@@ -63,13 +92,14 @@ class ImageWork:
         )
 
 
-def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_outside: bool, seed: int) -> ImageWork:
+def prepare(entry: ImageEntry, part: int, engine: Engine, how: Preparation) -> ImageWork:
     """Load the picture once, decode the masks, and prepare its passes; what cannot be is an error row."""
-    work = begin(entry, part)
+    work = begin(entry, part, how.attempt)
+    work.keep(how.kept)
     known = work.known
     started = time.perf_counter()
     try:
-        picture = load_image(find_image(root, entry.file_name, allow_outside=allow_outside))
+        picture = load_image(find_image(how.root, entry.file_name, allow_outside=how.allow_outside))
     except RegionError as error:
         for i in range(len(known)):
             work.fail(i, error)
@@ -80,6 +110,8 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_o
     for i, region in enumerate(entry.regions):
         known[i] |= {"image_width": picture.width, "image_height": picture.height}
         known[i]["load_ms"] = 1000 * (loaded - started)
+        if work.left_out(i):
+            continue
         try:
             drawn_on = (entry.width or picture.width, entry.height or picture.height)
             mask = pack(decode_on(region.segmentation, picture.size, drawn_on))
@@ -89,13 +121,13 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_o
         known[i] |= {"mask_area_px": mask.area, "bbox_xywh": mask.bbox_xywh}
         usable.append((i, mask))
     if usable:
-        add_passes(work, picture, usable, engine, seed, started=loaded)
+        add_passes(work, picture, usable, engine, how.seed, started=loaded)
     return work
 
 
-def begin(entry: ImageEntry, part: int) -> ImageWork:
+def begin(entry: ImageEntry, part: int, attempt: int = 1) -> ImageWork:
     """An image of which nothing is known yet but what the input says."""
-    known = [_identity(entry, region, region_key(entry, region)) for region in entry.regions]
+    known = [_identity(entry, region, region_key(entry, region), attempt) for region in entry.regions]
     return ImageWork(entry, part, known, [None] * len(known))
 
 
@@ -140,7 +172,7 @@ def run_ahead(items: Iterable[Item], work: Callable[[Item], Result], workers: in
         pool.shutdown(cancel_futures=True)
 
 
-def _identity(entry: ImageEntry, region: Region, key: str) -> dict[str, Any]:
+def _identity(entry: ImageEntry, region: Region, key: str, attempt: int) -> dict[str, Any]:
     return {
         "region_key": key,
         "image_id": entry.image_id,
@@ -148,4 +180,5 @@ def _identity(entry: ImageEntry, region: Region, key: str) -> dict[str, Any]:
         "image_path": entry.file_name,
         "category": region.category,
         "source_index": region.source_index,
+        "attempt": attempt,
     }

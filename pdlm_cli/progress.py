@@ -26,16 +26,19 @@ class Progress(Protocol):
     def advance(self, items: int) -> None: ...
 
 
-def open_progress(total: int, log_format: str, console: Console, *, doing: str, unit: str) -> Progress:
-    """total: items of the whole run, failed ones included. doing, unit: words, such as captioning and regions."""
-    return BarProgress(total, console, doing, unit) if log_format == "rich" else LineProgress(total, unit)
+def open_progress(total: int, log_format: str, console: Console, *, doing: str, unit: str, done: int = 0) -> Progress:
+    """total: items of the whole run, failed ones included. done: items that earlier runs did, which count for no rate.
+    doing, unit: words, such as captioning and regions."""
+    if log_format == "rich":
+        return BarProgress(total, console, doing, unit, done)
+    return LineProgress(total, unit, done)
 
 
 class BarProgress:
     """A bar with items per second and the time left."""
 
-    def __init__(self, total: int, console: Console, doing: str, unit: str) -> None:
-        self._total = total
+    def __init__(self, total: int, console: Console, doing: str, unit: str, done: int) -> None:
+        self._earlier = done
         self._started = time.monotonic()
         self._bar = RichProgress(
             TextColumn(doing),
@@ -47,7 +50,7 @@ class BarProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._bar.add_task("", total=total, rate=0.0)
+        self._task = self._bar.add_task("", total=total, completed=done, rate=0.0)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -59,17 +62,17 @@ class BarProgress:
         self._bar.stop()
 
     def advance(self, items: int) -> None:
-        done = self._bar.tasks[0].completed + items
+        done = self._bar.tasks[0].completed + items - self._earlier
         self._bar.update(self._task, advance=items, rate=done / (time.monotonic() - self._started))
 
 
 class LineProgress:
     """A log line every ten seconds, from a thread of its own: a slow pass must not look like a dead one."""
 
-    def __init__(self, total: int, unit: str) -> None:
+    def __init__(self, total: int, unit: str, done: int) -> None:
         self._total = total
         self._unit = unit
-        self._done = 0
+        self._done = self._earlier = done
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._lines, daemon=True)
 
@@ -92,7 +95,7 @@ class LineProgress:
             self.line()
 
     def line(self) -> None:
-        rate = self._done / (time.monotonic() - self._started)
+        rate = (self._done - self._earlier) / (time.monotonic() - self._started)
         left = f", {(self._total - self._done) / rate:.0f} s left" if rate else ""
         log.info(
             "%d of %d %s, %.2f %s/s%s",

@@ -3,13 +3,14 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from pdlm_cli.markers import Marker
 from pdlm_cli.rows import Row
 from pdlm_cli.stdout import printable
 
@@ -17,7 +18,11 @@ EXAMPLES = 5
 
 
 class Report:
-    """Counts of rows by status and code, and where the time went."""
+    """Counts of rows by status and code, and where the time went.
+
+    ok, errors, images: of the whole table once `table` was called, of this run's own rows before. made: rows of this
+    run, to which passes, tokens and times belong.
+    """
 
     def __init__(self, *, max_error_rate: float) -> None:
         """max_error_rate: share of error rows, 0 to 1, up to which the run still counts as a success."""
@@ -25,6 +30,7 @@ class Report:
         self.ok = 0
         self.errors: Counter[str] = Counter()
         self.images = 0
+        self.made = 0
         self.passes = 0
         self.tokens = 0
         self.milliseconds = {"encode": 0.0, "decode": 0.0}
@@ -34,9 +40,10 @@ class Report:
         self._started = time.monotonic()
         self.seconds = 0.0
 
-    def image(self, rows: Iterable[Row]) -> None:
-        """Count the finished rows of one image."""
+    def image(self, rows: Sequence[Row], *, kept: int = 0) -> None:
+        """Count the finished rows of one image. kept: how many of them an earlier run has made."""
         self.images += 1
+        self.made += len(rows) - kept
         for row in rows:
             if row.error_code is not None:
                 self.errors[row.error_code] += 1
@@ -46,6 +53,14 @@ class Report:
                 if len(self.examples) < EXAMPLES:
                     self.examples.append(row)
         self.seconds = time.monotonic() - self._started
+
+    def table(self, markers: Iterable[Marker]) -> None:
+        """Count the rows of the whole table from now on. markers: of all its parts."""
+        self.ok, self.images, self.errors = 0, 0, Counter()
+        for marker in markers:
+            self.ok += marker.ok
+            self.images += marker.images
+            self.errors.update(marker.errors)
 
     def captioned(self, *, encode_ms: float, decode_ms: float) -> None:
         """Count a pass that has captions, and its share of the time of those that ran with it."""
@@ -85,11 +100,12 @@ class Report:
             "errors": dict(sorted(self.errors.items())),
             "error_rate": round(self.error_rate, 6),
             "max_error_rate": self.max_error_rate,
+            "rows_made": self.made,
             "passes": self.passes,
             "incidents": dict(self.incidents),
             "tokens_generated": self.tokens,
             "seconds": round(self.seconds, 3),
-            "regions_per_second": round(self.rows / self.seconds, 3) if self.seconds else None,
+            "regions_per_second": round(self.made / self.seconds, 3) if self.seconds else None,
             "milliseconds": {name: round(spent, 3) for name, spent in self.milliseconds.items()},
         }
 
@@ -104,13 +120,15 @@ class Report:
         for code, count in sorted(self.errors.items()):
             numbers.add_row(f"errors: {code}", str(count))
         numbers.add_row("images", str(self.images))
+        if self.made != self.rows:
+            numbers.add_row("rows of this call", str(self.made))
         numbers.add_row("passes", str(self.passes))
         for name, count in self.incidents.items():
             if count:
                 numbers.add_row(name.replace("_", " "), str(count))
         numbers.add_row("seconds", f"{self.seconds:.1f}")
         if self.seconds:
-            numbers.add_row("regions/s", f"{self.rows / self.seconds:.2f}")
+            numbers.add_row("regions/s", f"{self.made / self.seconds:.2f}")
         if not self.examples:
             return numbers
         captions = Table(

@@ -7,87 +7,150 @@ out/_pdlm/stats.json, log.jsonl, lock
 out/_SUCCESS                  the run is complete and within its error rate
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pdlm_cli.atomic import write_atomic
+from pdlm_cli import strict_json
+from pdlm_cli.atomic import publish, stage, sync_folder, temporary, write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
+from pdlm_cli.exports import EXPORTS
 from pdlm_cli.lock import LockedFolder
-from pdlm_cli.parquet import part_bytes
+from pdlm_cli.logs import log
+from pdlm_cli.markers import Marker, marker_path, part_index, part_path, read_marker, verified_markers
+from pdlm_cli.parquet import part_bytes, read_rows
 from pdlm_cli.rows import Row
+
+# What is made from a finished table, and wrong as soon as the table changes.
+DERIVED = ("_SUCCESS", "report.html", "_pdlm/stats.json", *EXPORTS.values())
+TEMPORARY = (".*.tmp", "data/.*.tmp", "_pdlm/.*.tmp", "_pdlm/done/.*.tmp")
 
 
 class RunDir(LockedFolder):
-    """The output directory of one run."""
+    """The output directory of one run.
+
+    earlier: run.json of the run it holds, None if there is none or it is to be overwritten. markers: by part, those
+    whose file was found whole, or was written since.
+    """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         """Take the directory. Raises LockedError, OutputError, or ConfigError if it holds something else.
 
-        Nothing of an earlier run is removed before `start`.
+        Nothing is changed before `start` or `resume`.
         """
         super().__init__(path, "_pdlm", option="--output")
-        self._data = path / "data"
+        self._data, self._done = path / "data", self._state / "done"
+        self.earlier: dict[str, Any] | None = None
+        self.markers: dict[int, Marker] = {}
         with self._unlocked_if_refused():
-            self._refuse_existing(overwrite)
+            if (self._state / "run.json").exists():
+                if not overwrite:
+                    self.earlier = read_facts(path)
+                    self.markers, wrong = verified_markers(path)
+                    for complaint in wrong:
+                        log.warning("%s; its rows are made again", complaint)
+            elif self._data.is_dir() and any(self._data.iterdir()):
+                raise ConfigError(f"{self._data} holds files that no run wrote; choose another --output")
 
     @property
     def log_path(self) -> Path:
         return self._state / "log.jsonl"
 
-    def _refuse_existing(self, overwrite: bool) -> None:
-        if (self._state / "run.json").exists():
-            if overwrite:
-                return
-            state = "finished" if (self.path / "_SUCCESS").exists() else "unfinished"
-            raise ConfigError(
-                f"{self.path} already holds a {state} run; pass --overwrite to replace it, or choose another "
-                "--output (this version does not resume a run)"
-            )
-        if self._data.is_dir() and any(self._data.iterdir()):
-            raise ConfigError(f"{self._data} holds files that no run wrote; choose another --output")
+    @property
+    def has_stats(self) -> bool:
+        return (self._state / "stats.json").exists()
 
     def start(self, facts: Mapping[str, Any]) -> None:
         """Remove what an earlier run left and write run.json: from here on the directory is this run's."""
-        try:
-            # In this order, and run.json only replaced: half a removal neither looks like a complete run nor
-            # like files that no run wrote.
-            leftovers = ("_SUCCESS", "_pdlm/done/*", "_pdlm/*.jsonl", "_pdlm/stats.json", "data/*part-*")
-            for pattern in leftovers:
-                for file in self.path.glob(pattern):
-                    file.unlink()
-            self._data.mkdir(exist_ok=True)
-            (self._state / "done").mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
-        write_atomic(self._state / "run.json", _json(facts))
+        # In this order, and run.json only replaced: half a removal neither looks like a complete run nor
+        # like files that no run wrote.
+        self._remove(*DERIVED, "_pdlm/done/*", "_pdlm/*.jsonl", *TEMPORARY, "data/part-*")
+        self._make_folders()
+        self.markers = {}
+        write_atomic(self._state / "run.json", as_json(facts))
+
+    def resume(self, facts: Mapping[str, Any]) -> None:
+        """Keep what `markers` vouch for and remove the rest; replace run.json, whose run goes on."""
+        self._remove(*DERIVED)
+        self._make_folders()
+        self.tidy()
+        write_atomic(self._state / "run.json", as_json(facts))
+
+    def tidy(self) -> None:
+        """Finish commits that were killed half-way, and remove what no marker vouches for."""
+        for index, marker in self.markers.items():
+            # Killed between the renames of a part and of its marker: the marker lies ready under its temporary name.
+            if read_marker(marker_path(self.path, index)) != marker:
+                publish(marker_path(self.path, index))
+        self._remove(*TEMPORARY)
+        for file in (*self._data.glob("part-*"), *self._done.iterdir()):
+            if part_index(file) not in self.markers:
+                self._remove(str(file.relative_to(self.path)))
 
     def commit(self, index: int, rows: Sequence[Row], metadata: Mapping[str, str], *, complete: bool) -> Path:
-        """Write part `index`, then its marker. complete: False if the run stopped before the part's end."""
-        path = self._data / f"part-{index:05d}.parquet"
+        """Write part `index`, then its marker. complete: False if the run stopped before the part's end.
+
+        The marker is on disk, under its temporary name, before the part replaces an earlier one: wherever the process
+        is killed, one of the two markers is that of the file which is there.
+        """
+        path, described = part_path(self.path, index), marker_path(self.path, index)
         data = part_bytes(rows, metadata)
-        write_atomic(path, data)
-        errors = sum(row.status == "error" for row in rows)
-        marker = {
-            "part": path.name,
-            "complete": complete,
-            "rows": len(rows),
-            "ok": sum(row.status == "ok" for row in rows),
-            "errors": errors,
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }
-        write_atomic(self._state / "done" / f"{index:05d}.json", _json(marker))
+        marker = Marker.of(path.name, rows, data, complete=complete)
+        stage(path, data)
+        try:
+            stage(described, as_json(marker.to_json()))
+            sync_folder(self._done)
+        except OutputError:
+            temporary(path).unlink()
+            raise
+        publish(path)
+        publish(described)
+        self.markers[index] = marker
         return path
 
-    def finish(self, stats: Mapping[str, Any], *, success: bool) -> None:
-        """Write stats.json, and _SUCCESS when all that was asked for is there."""
-        write_atomic(self._state / "stats.json", _json(stats))
+    def rows(self, index: int) -> list[Row]:
+        """Rows of a part that `markers` vouch for."""
+        return read_rows(part_path(self.path, index))
+
+    def finish(self, stats: Mapping[str, Any] | None, *, success: bool) -> None:
+        """Write stats.json, and _SUCCESS when all that was asked for is there. stats: None keeps those there are."""
+        if stats is not None:
+            write_atomic(self._state / "stats.json", as_json(stats))
         if success:
             write_atomic(self.path / "_SUCCESS", b"")
+        else:
+            self._remove("_SUCCESS")
+
+    def _make_folders(self) -> None:
+        try:
+            self._data.mkdir(exist_ok=True)
+            self._done.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
+
+    def _remove(self, *patterns: str) -> None:
+        try:
+            for pattern in patterns:
+                for file in self.path.glob(pattern):
+                    file.unlink()
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def read_facts(path: Path) -> dict[str, Any]:
+    """run.json of the run in a directory. Raises ConfigError if there is none, or it is damaged."""
+    file = path / "_pdlm" / "run.json"
+    try:
+        facts = strict_json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} holds no run of pdlm caption: there is no {file}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}; pass --overwrite to replace the run") from error
+    if not isinstance(facts, dict) or not {"run_id", "config", "plan", "hashes"} <= facts.keys():
+        raise ConfigError(f"{file} is of another version of pdlm; pass --overwrite to replace the run")
+    return facts
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

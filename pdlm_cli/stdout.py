@@ -9,6 +9,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+def open_closed_streams() -> None:
+    """Lead standard streams that a parent has closed to nowhere: the next file to be opened would take their place, and
+    get what is meant for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, as long as the process
+
+
 def print_line(text: str) -> None:
     """Print a line; if the reader has gone, that is no failure of what was done."""
     try:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,3 +24,9 @@ def logging_as_before() -> Iterator[None]:
     before = log.handlers, log.level, log.propagate
     yield
     log.handlers, log.level, log.propagate = before
+
+
+@pytest.fixture
+def seen(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Called by tests of faults with what was seen, for the table of `make faults`."""
+    return lambda behaviour: record_property("seen", behaviour)

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from pdlm_cli.exports import EXPORTS
 from pdlm_cli.options import (
+    check_shard,
     decode_options,
     default_workers,
     logging_options,
@@ -33,8 +35,6 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     names = tuple(value.split(","))
     if names != ("all",) and not all(re.fullmatch(r"cpu|cuda(:\d+)?|\d+", name) for name in names):
         raise click.BadParameter(f"{value!r}; expected all, or names with commas between, such as 0,1 or cpu,cpu")
-    if context.get_parameter_source("device") is not click.core.ParameterSource.DEFAULT:
-        raise click.BadParameter("give either --device or --devices")
     return names
 
 
@@ -84,6 +84,13 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="IMAGES", help="Only the first images of the input.")
 @click.option(
+    "--shard",
+    metavar="I/N",
+    callback=check_shard,
+    help="Only images of shard I of N, from 0/N, by a hash of their id; each shard needs an --output of its own. "
+    "`pdlm merge` joins them.",
+)
+@click.option(
     "--part-rows",
     type=click.IntRange(min=1),
     default=1000,
@@ -104,7 +111,19 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     help="Share of error rows up to which the exit code is 0, not 3.",
 )
 @click.option("--allow-outside", is_flag=True, help="Follow file names that lead out of --images.")
-@click.option("--overwrite", is_flag=True, help="Replace the run that --output holds.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that --output holds, instead of going on with it.")
+@click.option("--retry-errors", is_flag=True, help="Try the error rows of --output once more, and what is missing.")
+@click.option(
+    "--dry-run-model",
+    is_flag=True,
+    help="No network: captions only tell the size of their region. Measures and tests all the rest.",
+)
+@click.option(
+    "--also",
+    type=click.Choice(list(EXPORTS)),
+    multiple=True,
+    help="Write the finished table in this form too, into --output; see `pdlm export --help`. May be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON on stdout.")
 @logging_options
 @click.pass_context
@@ -122,11 +141,15 @@ def caption(
     batch_size: int | str,
     pass_timeout: float | None,
     limit: int | None,
+    shard: tuple[int, int] | None,
     part_rows: int,
     workers: int,
     max_error_rate: float,
     allow_outside: bool,
     overwrite: bool,
+    retry_errors: bool,
+    dry_run_model: bool,
+    also: tuple[str, ...],
     as_json: bool,
     log_format: str,
     **decode: Any,
@@ -134,7 +157,8 @@ def caption(
     """Caption every masked region of a set of images: one row a region in Parquet.
 
     A missing image or a mask that cannot be used becomes an error row with a code; the rest goes on. SIGINT
-    or SIGTERM finishes the pass under way and commits what is there.
+    or SIGTERM finishes the pass under way and commits what is there; however a run was stopped, the same command
+    goes on with it.
 
     \b
     Examples:
@@ -142,7 +166,15 @@ def caption(
       pdlm caption --input masks.json --images photos/ --output out/
       pdlm caption --input masks.json --limit 2 --steps 8 --json
       pdlm caption --input masks.json --overwrite --batch-size 4 --sampler threshold
+      pdlm caption --input masks.json --batch-size 4 --sampler threshold --retry-errors
+      pdlm caption --input masks.json --shard 0/4 --output shards/0
     """
+    if devices is not None and device != "auto":
+        raise click.UsageError("--devices names all devices: leave --device out")
+    if dry_run_model and (model is not None or dtype != "auto" or device != "auto" or devices is not None):
+        raise click.UsageError("--dry-run-model has no network: leave --model, --device, --devices and --dtype out")
+    if overwrite and retry_errors:
+        raise click.UsageError("--overwrite replaces the rows that --retry-errors would try again: give one of them")
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
     with StopSignals() as stop:
         from pdlm_cli.caption_job import CaptionJob, run
@@ -160,11 +192,15 @@ def caption(
             batch_size=None if isinstance(batch_size, str) else batch_size,
             pass_timeout=pass_timeout,
             limit=limit,
+            shard=shard,
             part_rows=part_rows,
             workers=workers,
             max_error_rate=max_error_rate,
             allow_outside=allow_outside,
             overwrite=overwrite,
+            retry_errors=retry_errors,
+            dry_run_model=dry_run_model,
+            also=also,
         )
         report = run(job, log_format, stop)
     if as_json:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
-from model import checkpoint
+from model import checkpoint_files
 from model.config import PerceptionDLMConfig, RegionConfig
 from model.pdlm import PerceptionDLM, PerceptionDLMBase, load_model
 from model.sizes import SIZES, Size, byte_tokenizer, size_config
@@ -197,7 +197,9 @@ def _make_pictures_heard(model: PerceptionDLMBase) -> None:
 
 def _tokenizer(wanted: RandomModel, texts: Iterable[str]) -> PreTrainedTokenizerFast:
     if wanted.tokenizer is not None:
-        return PreTrainedTokenizerFast.from_pretrained(checkpoint.resolve(wanted.tokenizer), local_files_only=True)
+        return PreTrainedTokenizerFast.from_pretrained(
+            checkpoint_files.resolve(wanted.tokenizer), local_files_only=True
+        )
     if wanted.vocabulary is None:
         return byte_tokenizer(SPECIAL_TOKENS)
     learnt = train_tokenizer(chain(PROMPT_TEXTS, texts), wanted.vocabulary, SPECIAL_TOKENS)

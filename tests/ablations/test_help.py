@@ -6,7 +6,7 @@ import pytest
 
 from pdlm_cli.commands.ablations import ablations
 from tests.cli.support import REPOSITORY
-from tests.cli.test_caption_command import examples
+from tests.cli.test_help import examples
 
 
 @pytest.mark.parametrize("line", examples("ablations"))

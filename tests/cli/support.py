@@ -95,11 +95,15 @@ class Dataset:
             "batch_size": 2,
             "pass_timeout": None,
             "limit": None,
+            "shard": None,
             "part_rows": 1000,
             "workers": 2,
             "max_error_rate": 0.0,
             "allow_outside": False,
             "overwrite": False,
+            "retry_errors": False,
+            "dry_run_model": False,
+            "also": (),
         }
         return CaptionJob(**(values | changes))
 

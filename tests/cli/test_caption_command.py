@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pdlm_cli.images import load_image
 from pdlm_cli.main import main
 from pdlm_cli.masks import decode
 from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, rle
-from tests.cli.test_help import ALL
+from tests.cli.test_help import ALL, examples
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -132,14 +133,39 @@ def test_json_logs_are_json_lines(photo: Dataset, tmp_path: Path) -> None:
     assert all({"time", "level", "message"} <= event.keys() for event in events)
 
 
-def test_a_second_run_is_refused_unless_it_may_overwrite(photo: Dataset, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_done_again(photo: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo.region(1, "nonsense")
+    photo.write()
     arguments = ["--input", photo.file, "--output", tmp_path / "out", *FAST]
-    assert caption(*arguments).exit_code == 0
-    result = caption(*arguments)
-    assert result.exit_code == 2
-    assert "--overwrite" in result.stderr
-    assert "resume" in result.stderr
-    assert caption(*arguments, "--overwrite").exit_code == 0
+    assert caption(*arguments).exit_code == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(caption_job, "open_workers", None)
+        again = caption(*arguments, "--json")
+        assert again.exit_code == 3
+        assert "is finished: 4 rows, 1 of them errors" in again.stderr
+        assert json.loads(again.stdout)["rows"] == 4
+        other = caption(*arguments[:-1], "5")
+        assert other.exit_code == 2
+        assert "--length was 4, now it is 5" in other.stderr
+        assert caption(*arguments, "--max-error-rate", 0.3).exit_code == 0
+        assert (tmp_path / "out/_SUCCESS").exists()
+    assert caption(*arguments, "--overwrite").exit_code == 3
+
+
+def test_a_run_goes_on_with_its_own_model_only(photo: Dataset, tmp_path: Path) -> None:
+    arguments = ["--input", photo.file, "--output", tmp_path / "out"]
+    assert caption(*arguments, *FAST).exit_code == 0
+    copy = shutil.copytree(CHECKPOINT, tmp_path / "copy")
+    moved = [copy if argument == str(CHECKPOINT) else argument for argument in FAST]
+    assert caption(*arguments, *moved).exit_code == 0
+    values = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(values, indent=7))
+    for part_is_there in (True, False):
+        if not part_is_there:
+            (tmp_path / "out/data/part-00000.parquet").unlink()
+        refused = caption(*arguments, *moved)
+        assert refused.exit_code == 2
+        assert "the model was" in refused.stderr
 
 
 def test_devices_and_their_limits_reach_the_workers(
@@ -156,7 +182,7 @@ def test_devices_and_their_limits_reach_the_workers(
         (["--devices", "all"], "(('all',), 'auto', None)"),
     ):
         result = caption("--input", photo.file, "--output", tmp_path / "out", *given)
-        assert result.exit_code == 6
+        assert result.exit_code == 6, result.stderr
         assert expected in result.stderr
 
 
@@ -185,13 +211,16 @@ def test_exit_codes(
     assert not Path("out/data").exists()
 
 
-def examples(*path: str) -> list[str]:
-    text = (ALL[path].help or "").split("Examples:")[1]
-    return [line.strip() for line in text.replace("\\\n", "").splitlines() if line.strip().startswith("pdlm")]
-
-
 # Those of llada need a download; the others are looked at beside the tests of their commands.
-ELSEWHERE = (("convert", "llada"), ("train",), ("eval", "score"), ("show",), ("ablations",))
+ELSEWHERE = (
+    ("convert", "llada"),
+    ("train",),
+    ("eval", "score"),
+    ("show",),
+    ("ablations",),
+    ("merge",),
+    ("export",),
+)
 RUNNABLE = [line for path in ALL if path not in ELSEWHERE for line in examples(*path)]
 
 

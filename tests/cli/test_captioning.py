@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from pdlm_cli import caption_job, logs
+from pdlm_cli import logs, parts
 from pdlm_cli.caption_job import caption_manifest
 from pdlm_cli.engine import PassFailure
 from pdlm_cli.errors import DeviceError
@@ -19,6 +19,7 @@ from pdlm_cli.preparation import run_ahead
 from pdlm_cli.progress import open_progress
 from pdlm_cli.report import Report
 from pdlm_cli.run_dir import RunDir
+from pdlm_cli.run_facts import plan_of, planned
 from pdlm_cli.signals import StopSignals
 from tests.cli.support import Dataset, StubEngine, box_mask, rle
 
@@ -28,9 +29,7 @@ TIMES = {"load_ms", "preprocess_ms", "encode_ms", "decode_ms", "pass_ms", "pass_
 def run(dataset: Dataset, out: Path, engine: Any, stop: StopSignals | None = None, **changes: Any) -> Report:
     logs.configure("plain")
     job = dataset.job(out, **changes)
-    manifest = open_manifest(job.input)
-    if job.limit is not None:
-        manifest = manifest.limited(job.limit)
+    manifest = planned(open_manifest(job.input), plan_of(job))
     with (
         RunDir(out, overwrite=job.overwrite) as directory,
         open_progress(manifest.regions, "plain", Console(stderr=True), doing="captioning", unit="regions") as progress,
@@ -315,7 +314,7 @@ def test_only_the_first_error_rows_are_logged(dataset: Dataset, tmp_path: Path) 
             dataset.region(image, "nonsense")
     run(dataset, tmp_path / "out", StubEngine())
     lines = [json.loads(line) for line in (tmp_path / "out/_pdlm/log.jsonl").read_text().splitlines()]
-    assert sum(line.get("event") == "error_row" for line in lines) == caption_job.SHOWN_ERRORS
+    assert sum(line.get("event") == "error_row" for line in lines) == parts.SHOWN_ERRORS
     assert sum("further error rows" in line["message"] for line in lines) == 1
     assert lines[0]["event"] == "start"
     assert lines[-1]["event"] == "end"

@@ -11,7 +11,7 @@ from pdlm_cli.main import main
 
 
 def test_a_random_checkpoint_loads_and_its_seed_counts(tmp_path: Path) -> None:
-    from model.checkpoint import fingerprint
+    from model.checkpoint_files import fingerprint
     from model.pdlm import PerceptionDLM
 
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -23,6 +23,12 @@ def all_commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator
 ALL = dict(all_commands(main))
 
 
+def examples(*path: str) -> list[str]:
+    """The command lines in the help of a command."""
+    text = (ALL[path].help or "").split("Examples:")[1]
+    return [line.strip() for line in text.replace("\\\n", "").splitlines() if line.strip().startswith("pdlm")]
+
+
 @pytest.mark.parametrize("path", list(ALL), ids=lambda path: " ".join(("pdlm", *path)))
 def test_every_command_explains_itself_with_examples(path: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, [*path, "--help"])

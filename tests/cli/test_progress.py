@@ -1,6 +1,8 @@
 import io
 import json
 import time
+from itertools import chain, repeat
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -35,6 +37,44 @@ def test_elsewhere_lines_come_by_themselves(
     assert len(text.splitlines()) > 1
     if form == "json":
         assert json.loads(text.splitlines()[0])["done"] == 1
+
+
+@pytest.mark.parametrize("form", ["rich", "plain"])
+def test_what_earlier_runs_did_counts_for_no_rate(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(progress.log, "info", lambda text, *values, **_: told.append(text % values))
+    monkeypatch.setattr(progress.time, "monotonic", chain([100.0], repeat(110.0)).__next__)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120)
+    with open_progress(50, form, console, doing="captioning", unit="regions", done=20) as shown:
+        shown.advance(10)
+        if isinstance(shown, LineProgress):
+            shown.line()
+    assert "30/50" in stream.getvalue() if form == "rich" else told == ["30 of 50 regions, 1.00 regions/s, 20 s left"]
+
+
+def test_a_log_that_was_cut_in_a_line_goes_on_in_the_next(tmp_path: Path) -> None:
+    logs.configure("plain")
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"event": "start"}\n{"event": "pa')
+    with logs.also_to(path):
+        logs.log.info("on")
+    lines = path.read_text().splitlines()
+    assert lines[1] == '{"event": "pa' and json.loads(lines[2])["message"] == "on"
+
+
+def test_a_log_on_a_full_disk_falls_silent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    logs.configure("plain")
+    with logs.also_to(tmp_path / "log.jsonl"):
+        handler = logs.log.handlers[-1]
+        assert isinstance(handler, logs.RunLog)
+        written = handler.setStream(open("/dev/full", "w"))  # noqa: SIM115, refuses every byte; the handler closes it
+        assert written is not None
+        written.close()
+        logs.log.info("not written")
+    said = capsys.readouterr().err
+    assert said.endswith("not written\n")
+    assert "Traceback" not in said
 
 
 def test_a_log_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:

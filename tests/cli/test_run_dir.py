@@ -2,6 +2,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -36,9 +37,11 @@ def test_a_run_has_the_documented_layout(tmp_path: Path) -> None:
     assert json.loads((out / "_pdlm/done/00000.json").read_text()) == {
         "part": "part-00000.parquet",
         "complete": True,
+        "images": 1,
         "rows": 2,
         "ok": 1,
         "errors": 1,
+        "error_codes": {"bad_mask": 1},
         "bytes": len(part),
         "sha256": hashlib.sha256(part).hexdigest(),
     }
@@ -52,21 +55,76 @@ def test_without_success_there_is_no_success_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out/_SUCCESS").exists()
 
 
+FACTS = {"run_id": "earlier", "config": {}, "plan": {}, "hashes": {}}
+
+
 def earlier_run(out: Path) -> None:
     with RunDir(out, overwrite=False) as run:
-        run.start({"run_id": "earlier"})
+        run.start(FACTS)
         for part in range(3):
             run.commit(part, [OK], {}, complete=True)
         run.finish({}, success=True)
     (out / "data/.part-00003.parquet.tmp").write_bytes(b"half")
 
 
-def test_a_directory_with_a_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_directory_with_a_run_is_read_and_left_alone(tmp_path: Path) -> None:
     earlier_run(tmp_path)
     before = everything(tmp_path)
-    with pytest.raises(ConfigError, match=r"finished run; pass --overwrite .*resume"):
-        RunDir(tmp_path, overwrite=False)
+    with RunDir(tmp_path, overwrite=False) as run:
+        assert run.earlier == FACTS
+        assert sorted(run.markers) == [0, 1, 2]
     assert everything(tmp_path) == before
+
+
+def test_going_on_removes_what_is_no_part_of_the_run(tmp_path: Path) -> None:
+    earlier_run(tmp_path)
+    for name in ("data/part-00007.parquet", "_pdlm/done/.00003.json.tmp", "_pdlm/.run.json.tmp", "captions.csv"):
+        (tmp_path / name).write_bytes(b"half")
+    with RunDir(tmp_path, overwrite=False) as run:
+        run.resume(FACTS)
+    parts = {f"data/part-{part:05d}.parquet" for part in range(3)} | {
+        f"_pdlm/done/{part:05d}.json" for part in range(3)
+    }
+    assert everything(tmp_path) == parts | {"_pdlm/run.json", "_pdlm/lock"}
+
+
+@pytest.mark.fault("damaged or missing parts and markers")
+@pytest.mark.parametrize(
+    ("damage", "warning"),
+    [
+        (lambda out: (out / "data/part-00001.parquet").unlink(), "part-00001.parquet is missing"),
+        (lambda out: os.truncate(out / "data/part-00001.parquet", 40), "is not the file"),
+        (lambda out: flip_a_byte(out / "data/part-00001.parquet"), "is not the file"),
+        (lambda out: (out / "_pdlm/done/00001.json").unlink(), "is not the file"),
+        (lambda out: os.truncate(out / "_pdlm/done/00001.json", 30), "is not the file"),
+        (lambda out: (out / "_pdlm/done/00001.json").write_text('{"part": 1}'), "is not the file"),
+    ],
+)
+def test_markers_are_believed_only_with_their_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], object], warning: str
+) -> None:
+    earlier_run(tmp_path)
+    damage(tmp_path)
+    with RunDir(tmp_path, overwrite=False) as run:
+        assert sorted(run.markers) == [0, 2]
+        assert warning in caplog.text
+        run.resume(FACTS)
+    assert not (tmp_path / "data/part-00001.parquet").exists()
+    assert not (tmp_path / "_pdlm/done/00001.json").exists()
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"run_id": "r"}'])
+def test_a_damaged_run_json_is_told(tmp_path: Path, content: str) -> None:
+    earlier_run(tmp_path)
+    (tmp_path / "_pdlm/run.json").write_text(content)
+    with pytest.raises(ConfigError, match="--overwrite"):
+        RunDir(tmp_path, overwrite=False)
 
 
 def test_overwrite_replaces_the_run_when_the_new_one_starts(tmp_path: Path) -> None:
@@ -96,6 +154,7 @@ def test_a_held_lock_is_told_with_its_holder_and_ends_with_the_run(tmp_path: Pat
 
 def test_a_refused_directory_is_not_left_locked(tmp_path: Path) -> None:
     earlier_run(tmp_path)
+    (tmp_path / "_pdlm/run.json").write_text("")
     with pytest.raises(ConfigError):
         RunDir(tmp_path, overwrite=False)
     with open(tmp_path / "_pdlm/lock") as lock:

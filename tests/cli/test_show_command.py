@@ -14,7 +14,8 @@ from pdlm_cli import engine
 from pdlm_cli.annotated import INKS, PICTURE, annotate
 from pdlm_cli.main import main
 from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, box_mask
-from tests.cli.test_caption_command import FAST, examples
+from tests.cli.test_caption_command import FAST
+from tests.cli.test_help import examples
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model import checkpoint
+from model import checkpoint, checkpoint_files
 from model.config import PerceptionDLMConfig, RegionConfig
 from model.pdlm import PerceptionDLM, PerceptionDLMBase, load_model
 from model.sizes import random_model
@@ -69,9 +69,9 @@ def test_saving_over_a_checkpoint_leaves_nothing_of_it(sizes: tuple[str, str], t
         model.mask_id_embedding.weight.fill_(7.0)
     model.save_pretrained(tmp_path, max_shard_size=sizes[1])
     assert (PerceptionDLM.from_pretrained(tmp_path).mask_id_embedding.weight == 7.0).all()
-    held = {name for path in checkpoint.weight_files(tmp_path) for name in load_file(path)}
+    held = {name for path in checkpoint_files.weight_files(tmp_path) for name in load_file(path)}
     assert held == set(model.state_dict())
-    assert len(checkpoint.weight_files(tmp_path)) == len(list(tmp_path.glob("*.safetensors")))
+    assert len(checkpoint_files.weight_files(tmp_path)) == len(list(tmp_path.glob("*.safetensors")))
 
 
 def test_other_processes_of_a_run_leave_the_files_to_the_first(tmp_path: Path):
@@ -108,15 +108,15 @@ def test_a_name_on_the_hub_works_from_the_cache_without_network(tmp_path: Path, 
     shutil.copytree(REGION, cached / "snapshots" / ("0" * 40))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert checkpoint.resolve("someone/pdlm").parent.parent == cached
+    assert checkpoint_files.resolve("someone/pdlm").parent.parent == cached
     with pytest.raises(ValueError, match="no checkpoint at 'someone/else'"):
-        checkpoint.resolve("someone/else")
+        checkpoint_files.resolve("someone/else")
 
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "not a/name/at all"])
 def test_what_is_neither_folder_nor_name_is_refused(source: str):
     with pytest.raises(ValueError, match="expected a folder"):
-        checkpoint.resolve(source)
+        checkpoint_files.resolve(source)
 
 
 def test_all_that_does_not_fit_is_listed(released: Path):
@@ -211,9 +211,9 @@ def test_spoilt_json_is_named(text: str, tmp_path: Path):
 
 
 def test_fingerprint_follows_config_and_weights(released: Path):
-    before = checkpoint.fingerprint(released)
-    assert before == checkpoint.fingerprint(REGION)
+    before = checkpoint_files.fingerprint(released)
+    assert before == checkpoint_files.fingerprint(REGION)
     weights = load_file(released / "model.safetensors")
     weights["mask_id_embedding.weight"] += 1
     save_file(weights, released / "model.safetensors", metadata={"format": "pt"})
-    assert checkpoint.fingerprint(released) != before
+    assert checkpoint_files.fingerprint(released) != before

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model import footprint
-from model.preprocess import choose_grid, normalise, normalised_boxes, prepare_image, prepare_pass
+from model.geometry import choose_grid, normalised_boxes
+from model.preprocess import normalise, prepare_image, prepare_pass
 from model.resize import resize
 from tests.model.support import ISOLATED, RELEASED, boxes, picture, tiny
 

@@ -1,0 +1,47 @@
+"""`pdlm export`."""
+
+from pathlib import Path
+
+import click
+
+from pdlm_cli.exports import EXPORTS
+from pdlm_cli.options import logging_options
+
+
+@click.command(short_help="Write the captions of a finished run in another form.")
+@click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN")
+@click.option("--to", "form", type=click.Choice(list(EXPORTS)), required=True, help="The form; see below.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option(
+    "--input",
+    "input_file",
+    type=click.Path(path_type=Path),
+    help="Where the input of the run lies now.  [default: where it lay]",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where its pictures lie now.  [default: where they lay]",
+)
+@logging_options
+def export(run: Path, form: str, file: Path, input_file: Path | None, images: Path | None, log_format: str) -> None:
+    """Write what `pdlm caption` or `pdlm merge` wrote into the folder RUN to one FILE. Masks are not in the table:
+    coco and webdataset take them from the input of the run.
+
+    \b
+    Forms:
+      coco        the input as COCO instances, with a caption an annotation
+      jsonl       a row a line, with all columns
+      paradlc     predictions in the form of DLC-Bench and ParaDLC-Bench
+      csv         all columns, for spreadsheets; no cell is a formula
+      webdataset  a tar of pictures, masks and captions
+
+    \b
+    Examples:
+      pdlm export out/ --to coco captions.json
+      pdlm export out/ --to webdataset captions.tar --images photos/
+    """
+    from pdlm_cli import exporting, logs
+
+    logs.configure(log_format)
+    exporting.export(run, form, file, input=input_file, images=images)

@@ -1,0 +1,54 @@
+"""`pdlm merge`."""
+
+from pathlib import Path
+
+import click
+
+from pdlm_cli.options import logging_options
+from pdlm_cli.signals import StopSignals
+
+
+@click.command(short_help="Join the shards of a run.")
+@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False), metavar="SHARD...")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder of the result."
+)
+@click.option(
+    "--input",
+    "input_file",
+    type=click.Path(path_type=Path),
+    help="Where the input of the shards lies now; it gives the order.  [default: where it lay]",
+)
+@click.option("--verify", is_flag=True, help="Read the result again and compare it with the shards, row by row.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that --output holds.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary of the merged run as JSON on stdout.")
+@logging_options
+@click.pass_context
+def merge(
+    ctx: click.Context,
+    /,
+    shards: tuple[Path, ...],
+    output: Path,
+    input_file: Path | None,
+    verify: bool,
+    overwrite: bool,
+    as_json: bool,
+    log_format: str,
+) -> None:
+    """Join what `pdlm caption --shard` wrote into one folder each to one run, in the order of the input.
+
+    All shards of one run must be given, each finished and once: same input, settings and model, hashes as they were
+    written. The exit code is that of the rows, as for `pdlm caption`.
+
+    \b
+    Examples:
+      pdlm merge shards/0 shards/1 shards/2 shards/3 --output out/ --verify
+    """
+    with StopSignals():
+        from pdlm_cli import merging
+        from pdlm_cli.stdout import print_line
+
+        report = merging.run(shards, output, input_file, overwrite=overwrite, verify=verify, log_format=log_format)
+    if as_json:
+        print_line(report.to_json())
+    ctx.exit(report.exit_code)

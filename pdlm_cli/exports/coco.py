@@ -1,0 +1,70 @@
+"""COCO instances with a caption an annotation: the input with what was said of its regions."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+from pdlm_cli.exports.source import ExportSource
+from pdlm_cli.regions import ImageEntry, Region
+from pdlm_cli.rows import Row
+
+NO_CATEGORY = "region"
+
+
+def write(source: ExportSource, file: BinaryIO) -> None:
+    """Error rows become annotations without a caption, with their error code; masks that do not decode are left out."""
+    categories: dict[str, int] = {}
+    file.write(b'{"info": ' + _json({"description": "captions by pdlm", "run_id": source.run.facts["run_id"]}))
+    manifest = source.manifest()
+    _write_list(file, "images", (_image(entry, rows, categories) for entry, rows in source.run.images(manifest)))
+    _write_list(file, "categories", ({"id": number, "name": name} for name, number in categories.items()))
+    _write_list(file, "annotations", _annotations(source.run.images(manifest), categories))
+    file.write(b"}\n")
+
+
+def _image(entry: ImageEntry, rows: list[Row], categories: dict[str, int]) -> dict[str, Any]:
+    """The image; its categories get their numbers on the way."""
+    for row in rows:
+        categories.setdefault(row.category or NO_CATEGORY, len(categories) + 1)
+    size = {"width": rows[0].image_width or entry.width, "height": rows[0].image_height or entry.height}
+    return {"id": _number(entry.image_id), "file_name": entry.file_name, **size}
+
+
+def _annotations(
+    images: Iterable[tuple[ImageEntry, list[Row]]], categories: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    for entry, rows in images:
+        for region, row in zip(entry.regions, rows, strict=True):
+            yield _annotation(region, row) | {"category_id": categories[row.category or NO_CATEGORY]}
+
+
+def _annotation(region: Region, row: Row) -> dict[str, Any]:
+    said = {"caption": row.caption} if row.caption is not None else {"error_code": row.error_code}
+    return {
+        "id": _number(row.region_id),
+        "image_id": _number(row.image_id),
+        "segmentation": region.segmentation if row.mask_area_px is not None else [],
+        "area": row.mask_area_px or 0,
+        "bbox": list(row.bbox_xywh or (0, 0, 0, 0)),
+        "iscrowd": int(region.crowd),
+        "region_key": row.region_key,
+        **said,
+    }
+
+
+def _number(name: str) -> int | str:
+    """COCO ids are whole numbers; an id that was none stays a text."""
+    return int(name) if name.isascii() and name.isdigit() and str(int(name)) == name else name
+
+
+def _write_list(file: BinaryIO, name: str, items: Iterable[dict[str, Any]]) -> None:
+    file.write(f',\n"{name}": ['.encode())
+    before = b"\n"
+    for item in items:
+        file.write(before + _json(item))
+        before = b",\n"
+    file.write(b"]")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
