@@ -29,6 +29,7 @@ from pdlm_cli.preparation import ImageWork, prepare, run_ahead
 from pdlm_cli.progress import Progress, open_progress
 from pdlm_cli.regions import ImageEntry
 from pdlm_cli.report import Report
+from pdlm_cli.report_page.page import write_report
 from pdlm_cli.rows import Row
 from pdlm_cli.run_dir import RunDir
 from pdlm_cli.signals import StopSignals
@@ -42,7 +43,7 @@ class CaptionJob:
 
     images: root of the file names. model, device, dtype, decode: see load_engine. batch_size: passes a model
     call. limit: images, None for all. part_rows: regions after which a part file is closed. workers: threads
-    that prepare images. max_error_rate: 0 to 1.
+    that prepare images. max_error_rate: 0 to 1. report: write report.html too (see report_page).
     """
 
     input: Path
@@ -60,6 +61,7 @@ class CaptionJob:
     max_error_rate: float
     allow_outside: bool
     overwrite: bool
+    report: bool = False
 
 
 def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
@@ -80,6 +82,8 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
         stop.defer()
         with open_progress(manifest.regions, form, console, doing="captioning", unit="regions") as progress:
             report = caption_manifest(manifest, engine, out, job, progress, stop)
+        if job.report and stop.received is None:  # who stops a run is not to wait for pictures
+            log.info("%s", write_report(job.output, workers=job.workers))
     if form != "json":
         console.print(report.render())
     return report

@@ -13,6 +13,7 @@ from pdlm_cli.errors import Interrupted, PdlmError
 COMMANDS = {
     "caption": "Caption every masked region of a set of images.",
     "show": "Draw captions beside their picture, or how a training run learnt.",
+    "report": "Write a run as one page to look through: pictures, captions, errors, times.",
     "convert": "Make or convert checkpoints.",
     "train": "Train a model, as a job file says.",
     "ablations": "Repeat the paper's ablations in miniature.",

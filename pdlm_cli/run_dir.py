@@ -4,6 +4,7 @@ out/data/part-00000.parquet   the only Parquet files, each whole
 out/_pdlm/run.json            what was run: settings, versions, hashes
 out/_pdlm/done/00000.json     written after its part: rows, sizes, hash
 out/_pdlm/stats.json, log.jsonl, lock
+out/report.html               a page over all of it, if asked for (report_page)
 out/_SUCCESS                  the run is complete and within its error rate
 """
 
@@ -54,7 +55,7 @@ class RunDir(LockedFolder):
         try:
             # In this order, and run.json only replaced: half a removal neither looks like a complete run nor
             # like files that no run wrote.
-            leftovers = ("_SUCCESS", "_pdlm/done/*", "_pdlm/*.jsonl", "_pdlm/stats.json", "data/*part-*")
+            leftovers = ("_SUCCESS", "report.html", "_pdlm/done/*", "_pdlm/*.jsonl", "_pdlm/stats.json", "data/*part-*")
             for pattern in leftovers:
                 for file in self.path.glob(pattern):
                     file.unlink()

@@ -68,6 +68,12 @@ from pdlm_cli.signals import StopSignals
 )
 @click.option("--allow-outside", is_flag=True, help="Follow file names that lead out of --images.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --output holds.")
+@click.option(
+    "--report",
+    "report_page",
+    is_flag=True,
+    help="Write report.html into --output too: a page to look through, as `pdlm report` does.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON on stdout.")
 @logging_options
 @click.pass_context
@@ -88,6 +94,7 @@ def caption(
     max_error_rate: float,
     allow_outside: bool,
     overwrite: bool,
+    report_page: bool,
     as_json: bool,
     log_format: str,
     **decode: Any,
@@ -101,7 +108,7 @@ def caption(
     Examples:
       pdlm caption --input masks.json
       pdlm caption --input masks.json --images photos/ --output out/
-      pdlm caption --input masks.json --limit 2 --steps 8 --json
+      pdlm caption --input masks.json --limit 2 --steps 8 --json --report
       pdlm caption --input masks.json --overwrite --batch-size 4 --sampler threshold
     """
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
@@ -125,6 +132,7 @@ def caption(
             max_error_rate=max_error_rate,
             allow_outside=allow_outside,
             overwrite=overwrite,
+            report=report_page,
         )
         report = run(job, log_format, stop)
     if as_json:
