@@ -87,11 +87,11 @@ def draw_gif(
 def _frame(
     left: Image.Image, state: Sequence[Caption], widths: Sequence[Sequence[float]], height: int, step: int, steps: int
 ) -> Image.Image:
-    frame = Image.new("RGB", (PICTURE + TEXT + 3 * MARGIN, height), PAPER)
-    frame.paste(left, (MARGIN + (PICTURE - left.width) // 2, MARGIN))
+    frame = Image.new("RGB", (left.width + TEXT + 3 * MARGIN, height), PAPER)
+    frame.paste(left, (MARGIN, MARGIN))
     canvas = ImageDraw.Draw(frame)
     font = ImageFont.load_default(SIZE)
-    x0, y0 = PICTURE + 2 * MARGIN, MARGIN
+    x0, y0 = left.width + 2 * MARGIN, MARGIN
     boxes, _ = _layout(state, widths)
     for region, (caption, places) in enumerate(zip(state, boxes, strict=True)):
         _number(canvas, region, x0, y0 + places[0][1])
@@ -147,10 +147,7 @@ def _final_widths(state: Sequence[Caption]) -> list[list[float]]:
     """Of each slot, in pixels: of the word that it holds in the end, and little where it holds none."""
     font = ImageFont.load_default(SIZE)
     space = font.getlength(" ")
-    return [
-        [font.getlength((slot.text or "").strip()) + space if slot.text else 10.0 for slot in caption]
-        for caption in state
-    ]
+    return [[max(10.0, font.getlength((slot.text or "").strip()) + space) for slot in caption] for caption in state]
 
 
 def _colored(picture: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> Image.Image:
@@ -162,7 +159,7 @@ def _colored(picture: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> 
     for region, mask in enumerate(masks):
         inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
         ink = np.array(INKS[region % len(INKS)], dtype=np.float32)
-        pixels[inside] = 0.65 * pixels[inside] + 0.35 * ink
+        pixels[inside] = 0.75 * pixels[inside] + 0.25 * ink
         pixels[outline(mask, size)] = ink
     colored = Image.fromarray(pixels.astype(np.uint8))
     canvas = ImageDraw.Draw(colored)

@@ -39,7 +39,7 @@ def read_masks(source: Source, record: RunRecord, image_ids: Sequence[str]) -> t
     try:
         manifest: Manifest = open_manifest(source.input)
     except InputError as error:
-        return {}, f"Masks cannot be read again, boxes are shown instead: {error}."
+        return {}, f"Masks cannot be read again, boxes are shown instead: {error}. pdlm report --input names the file."
     wanted = set(image_ids)
     entries = {entry.image_id: entry for entry in manifest if entry.image_id in wanted}
     if manifest.sha256 == record.run["hashes"]["input"]:

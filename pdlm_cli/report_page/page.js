@@ -81,6 +81,10 @@
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("aria-hidden", "true");
     pins.before(svg);
+    // All of the picture but the lit region is darkened: a region keeps the colors that its caption speaks of.
+    card.shade = document.createElementNS(SVG, "path");
+    card.shade.setAttribute("class", "shade");
+    svg.append(card.shade);
     card.regions.forEach((region, place) => {
       if (!region.path) return;
       const path = document.createElementNS(SVG, "path");
@@ -114,6 +118,7 @@
     });
     const region = place === null ? null : card.regions[place];
     card.picture.classList.toggle("dim", Boolean(region?.shape));
+    if (region?.shape) card.shade.setAttribute("d", `M0 0h${card.size[0]}v${card.size[1]}H0z${region.path}`);
     const onPicture = Boolean(region && where && card.picture.contains(where));
     card.bubble.hidden = !onPicture;
     if (!onPicture) return;

@@ -170,7 +170,7 @@ def examples(*path: str) -> list[str]:
 
 
 # Those of llada need a download; the others are looked at beside the tests of their commands.
-ELSEWHERE = (("convert", "llada"), ("train",), ("eval", "score"), ("show",), ("ablations",))
+ELSEWHERE = (("convert", "llada"), ("train",), ("eval", "score"), ("show",), ("report",), ("ablations",))
 RUNNABLE = [line for path in ALL if path not in ELSEWHERE for line in examples(*path)]
 
 

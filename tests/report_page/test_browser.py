@@ -103,7 +103,7 @@ def test_a_caption_lights_its_region(page: Page) -> None:
 
 
 def test_a_region_lights_its_caption_and_shows_it(page: Page) -> None:
-    page.locator("#gallery path").nth(0).hover()
+    page.locator("path[data-region]").nth(0).hover()
     assert lit(page) == {"path": ["0/0"], ".pin": ["0/0"], ".caption": ["0/0"]}
     caption = page.locator("#gallery .words").first.inner_text()
     assert caption in SAID
@@ -154,7 +154,7 @@ def test_filters_narrow_and_widen_again(page: Page) -> None:
     expect(count).to_have_text("6 regions in 3 pictures")
     page.get_by_label("Text").fill("BLUE lamp")
     expect(count).to_have_text("1 of 6 regions in 1 picture")
-    assert shown(page) == page.locator(".pin:visible").count() == page.locator("path:visible").count() == 1
+    assert shown(page) == page.locator(".pin:visible").count() == page.locator("path[data-region]:visible").count() == 1
     page.get_by_label("Text").fill("no such words")
     expect(page.locator("#nothing")).to_be_visible()
     page.get_by_role("button", name="Show all").click()
@@ -301,7 +301,7 @@ def test_the_report_of_a_real_run(browser: Browser, tmp_path: Path) -> None:
     with look_at(browser, tmp_path / "out/report.html") as look:
         page = look.page
         assert page.locator("#gallery .words").all_inner_texts() == [row["caption"] for row in rows]
-        assert page.locator("#gallery path").count() == len(rows) == 3
+        assert page.locator("path[data-region]").count() == len(rows) == 3
         expect(page.locator("img")).to_have_js_property("complete", True)
         assert page.evaluate("document.querySelector('img').naturalWidth") > 50
         expect(page.locator("#run")).to_contain_text("model/tiny, which ships")

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +18,8 @@ from pdlm_cli.main import main
 from pdlm_cli.report_page.charts import charts, stages
 from pdlm_cli.report_page.record import read_run
 from tests.cli.support import Dataset, box_mask, rle
+from tests.cli.test_caption_command import examples
+from tests.cli.test_imports import modules_after
 from tests.report_page.support import caption_run
 
 
@@ -193,3 +196,23 @@ def test_unfinished_runs_are_called_so(dataset: Dataset) -> None:
     (out / "_pdlm/stats.json").unlink()
     report(out)
     assert "had not finished" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("line", examples("report"))
+def test_examples_of_the_help_run(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    dataset.region(dataset.image())
+    monkeypatch.chdir(caption_run(dataset).parent)
+    result = CliRunner().invoke(main, shlex.split(line)[1:])
+    assert result.exit_code == 0, result.stderr
+
+
+def test_a_new_run_takes_the_page_of_the_old_one_away(dataset: Dataset) -> None:
+    dataset.region(dataset.image())
+    out = caption_run(dataset)
+    report(out)
+    caption_run(dataset, overwrite=True)
+    assert not (out / "report.html").exists()
+
+
+def test_torch_is_not_needed_to_write_a_page() -> None:
+    assert "torch" not in modules_after("import pdlm_cli.report_page.page")
