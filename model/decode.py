@@ -1,8 +1,9 @@
 """From prepared passes to captions."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,11 @@ from model.tokens import Tokens
 
 if TYPE_CHECKING:  # the model calls this module
     from model.pdlm import PerceptionDLM
+
+# Told of the slots of every caption of a batch, as they are before the first step and after each: ids by pass and by
+# mask of the pass, the mask token where nothing is written.
+Watch = Callable[[list[list[list[int]]]], None]
+WatchByName = Callable[[dict[int, list[int]]], None]
 
 SAMPLERS = ("remask", "topk", "threshold")
 NAN_LOGITS = "the model gave NaN or infinite logits; if it does so often, try another dtype (bf16 or fp32)"
@@ -78,9 +84,9 @@ class DecodeSettings:
 
 @torch.inference_mode()
 def caption_passes(
-    model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings
+    model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings, watch: Watch | None = None
 ) -> list[PassCaptions]:
-    """Captions of a batch of passes, of any mix of tile and region counts.
+    """Captions of a batch of passes, of any mix of tile and region counts, watched on the way if asked for.
 
     NaN and infinite logits are looked for on the device in every step, and asked for once, with the tokens.
     """
@@ -89,7 +95,7 @@ def caption_passes(
     batch = plan_batch(model, passes, settings)
     embeds = model.embed(batch)
     encoded = _now(model.device)
-    result = denoise_batch(model, batch, embeds, passes, settings)
+    result = denoise_batch(model, batch, embeds, passes, settings, watch)
     decoded = _now(model.device)
 
     shape = batch.slots.shape
@@ -98,7 +104,7 @@ def caption_passes(
     broken = result.broken.view(len(passes), -1).any(dim=1).tolist()
     output = []
     for row, prepared in enumerate(passes):
-        slots = [prepared.order.index(mask) for mask in range(len(prepared.order))]
+        slots = slots_of_masks(prepared)
         captions = [
             cut_caption(model.tokens, tokens[row][slot], confidence[row][slot], steps[row][slot]) for slot in slots
         ]
@@ -133,6 +139,18 @@ def plan_batch(model: "PerceptionDLM", passes: Sequence[PreparedPass], settings:
     return collate_passes(passes, layouts, model.config).to(model.device)
 
 
+def told_by_name(watch: WatchByName | None, names: Sequence[Sequence[int]]) -> Watch | None:
+    """A Watch for a batch whose masks have names, by pass; it passes their slots on by name."""
+    if watch is None:
+        return None
+    return lambda ids: watch(dict(zip(chain(*names), chain(*ids), strict=True)))
+
+
+def slots_of_masks(prepared: PreparedPass) -> list[int]:
+    """The slot of each mask of a pass."""
+    return [prepared.order.index(mask) for mask in range(len(prepared.order))]
+
+
 def cut_caption(tokens: Tokens, ids: Sequence[int], confidence: Sequence[float], steps: int) -> Caption:
     """The caption in a span of slots: what comes before its own first end token."""
     ends = (tokens.end_of_turn, tokens.end_of_text)
@@ -154,6 +172,7 @@ def denoise_batch(
     embeds: Tensor,
     passes: Sequence[PreparedPass],
     settings: DecodeSettings,
+    watch: Watch | None = None,
 ) -> Denoised:
     """Tokens of all slots; pools are captions or passes, as the checkpoint's step budget says."""
     regions = model.config.regions
@@ -166,15 +185,24 @@ def denoise_batch(
 
     captions = slot_logits(model, batch, embeds, settings.cache, settings.cfg_scale)
 
+    def show(canvas: Tensor) -> None:
+        if watch is not None:
+            rows = canvas.view(shape).tolist()
+            watch([[rows[row][slot] for slot in slots_of_masks(prepared)] for row, prepared in enumerate(passes)])
+
     def logits_fn(canvas: Tensor) -> Tensor:
+        show(canvas)  # a step begins with what the one before has left
         return captions(canvas.view(shape)).view(*pools, -1)
 
     sampling = settings.sampling(_banned(model.tokens, regions, settings))
     generators = _generators(passes, shape[1]) if settings.temperature > 0 else None
     if settings.sampler == "remask":
-        return denoise_remask(logits_fn, canvas, mask, settings.steps, sampling, generators)
-    threshold = settings.threshold if settings.sampler == "threshold" else None
-    return denoise_reveal(logits_fn, canvas, mask, settings.steps, sampling, generators, threshold=threshold)
+        result = denoise_remask(logits_fn, canvas, mask, settings.steps, sampling, generators)
+    else:
+        threshold = settings.threshold if settings.sampler == "threshold" else None
+        result = denoise_reveal(logits_fn, canvas, mask, settings.steps, sampling, generators, threshold=threshold)
+    show(result.tokens)
+    return result
 
 
 def _banned(tokens: Tokens, regions: RegionConfig, settings: DecodeSettings) -> Tensor | None:

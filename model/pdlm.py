@@ -20,9 +20,10 @@ from model import checkpoint, checkpoint_files
 from model.attention import structured_mask
 from model.batch import Batch
 from model.cache import SpanCache
+from model.captions import Caption
 from model.config import PerceptionDLMConfig
 from model.connector import Connector
-from model.decode import NAN_LOGITS, Caption, DecodeSettings, caption_passes
+from model.decode import NAN_LOGITS, DecodeSettings, WatchByName, caption_passes, told_by_name
 from model.diffusion import Noise, weighted_entropy
 from model.geometry import check_masks
 from model.layout import Kind
@@ -246,13 +247,15 @@ class PerceptionDLM(PerceptionDLMBase):
         *,
         seed: int = 0,
         batch_size: int = 4,
+        watch: WatchByName | None = None,
         **settings: Any,
     ) -> list[Caption]:
         """Captions of any number of regions of one picture, in the order of the masks.
 
         masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. batch_size: passes decoded
-        together, of the balanced passes that regions are split over. settings: fields of `DecodeSettings`. Raises
-        ValueError on masks of another size than the picture, empty masks and settings that do not fit,
+        together, of the balanced passes that regions are split over. watch: told of the slots of each batch, by the
+        index of their mask, before the first step and after each (see `Watch`). settings: fields of `DecodeSettings`.
+        Raises ValueError on masks of another size than the picture, empty masks and settings that do not fit,
         FloatingPointError if the model gives NaN.
         """
         assert self.config.regions is not None
@@ -269,8 +272,10 @@ class PerceptionDLM(PerceptionDLMBase):
         ]
         captions: dict[int, Caption] = {}
         for start in range(0, len(passes), batch_size):
-            outputs = caption_passes(self, passes[start : start + batch_size], DecodeSettings(**settings))
-            for share, output in zip(shares[start : start + batch_size], outputs, strict=True):
+            own = shares[start : start + batch_size]
+            told = told_by_name(watch, own)
+            outputs = caption_passes(self, passes[start : start + batch_size], DecodeSettings(**settings), told)
+            for share, output in zip(own, outputs, strict=True):
                 if output.broken:
                     raise FloatingPointError(NAN_LOGITS)
                 captions.update(zip(share, output.captions, strict=True))

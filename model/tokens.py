@@ -92,6 +92,10 @@ class Tokens:
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text).strip()
 
+    def piece(self, token: int) -> str:
+        """Text of one id as it stands in the middle of a text: white space kept, special tokens empty."""
+        return str(self.tokenizer.decode([token], skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
     def turn(self, role: str) -> list[int]:
         """`<|start_header_id|>role<|end_header_id|>`"""
         return [self.start_header, *self.encode(role), self.end_header]

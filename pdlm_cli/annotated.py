@@ -14,8 +14,8 @@ INKS = (
     (31, 119, 180),
     (44, 130, 44),
     (148, 70, 189),
-    (210, 105, 0),
-    (20, 140, 150),
+    (184, 88, 0),
+    (14, 122, 132),
     (190, 60, 130),
     (110, 80, 60),
     (70, 70, 200),
@@ -68,7 +68,7 @@ def _outlined(picture: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) ->
     size = max(1, round(width * scale)), max(1, round(height * scale))
     pixels = np.array(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
     for i, mask in enumerate(masks):
-        pixels[_outline(mask, size)] = INKS[i % len(INKS)]
+        pixels[outline(mask, size)] = INKS[i % len(INKS)]
     outlined = Image.fromarray(pixels)
     canvas = ImageDraw.Draw(outlined)
     font = ImageFont.load_default(11)
@@ -79,7 +79,7 @@ def _outlined(picture: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) ->
     return outlined
 
 
-def _outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+def outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     """The rim of a mask at another size (width, height)."""
     scaled = np.pad(np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)), 1)
     inner = scaled[:-2, 1:-1] & scaled[2:, 1:-1] & scaled[1:-1, :-2] & scaled[1:-1, 2:]

@@ -21,6 +21,7 @@ from pdlm_cli.parts import PartRunner, failed_images, failed_keys, kept_rows, mi
 from pdlm_cli.preparation import Preparation
 from pdlm_cli.progress import Progress, open_progress
 from pdlm_cli.report import Report
+from pdlm_cli.report_page.page import write_report
 from pdlm_cli.run_dir import RunDir
 from pdlm_cli.run_facts import continued, plan_of, planned, refuse_another, run_facts, table_metadata
 from pdlm_cli.signals import StopSignals
@@ -34,7 +35,7 @@ class CaptionJob:
     model call, None for what suits the device. limit: images, None for all. shard: which of how many, from 0.
     part_rows: regions after which a part file is closed. workers: threads that prepare images. max_error_rate: 0 to 1.
     retry_errors: error rows once more. dry_run_model: the pipeline without a network. also: forms of the finished
-    table, see EXPORTS.
+    table, see EXPORTS. report: write report.html too (see report_page).
     """
 
     input: Path
@@ -57,6 +58,7 @@ class CaptionJob:
     retry_errors: bool
     dry_run_model: bool
     also: Sequence[str]
+    report: bool = False
 
 
 def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
@@ -84,6 +86,8 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
             ):
                 stop.defer()
                 report = caption_manifest(manifest, engine, out, job, progress, stop)
+        if job.report and stop.received is None:  # who stops a run is not to wait for pictures
+            log.info("%s", write_report(job.output, workers=job.workers))
     if form != "json":
         console.print(report.render())
     return report

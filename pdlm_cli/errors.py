@@ -1,12 +1,27 @@
 """What can go wrong, and the exit code it leads to. Messages say what was expected, found, and what to do."""
 
 import signal
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 PassErrorCode = Literal["device_oom", "device_error", "nan_logits", "timeout"]  # of all regions of a pass
 ErrorCode = (
     Literal["missing_image", "outside_root", "bad_image", "bad_mask", "empty_mask", "size_mismatch"] | PassErrorCode
 )
+
+# What to do about each, whichever region it was.
+REMEDIES: Mapping[str, str] = {
+    "missing_image": "The file is not in the images folder. Check --images and the file names of the input.",
+    "outside_root": "The file name leads out of the images folder. Move the picture into it, or pass --allow-outside "
+    "if the input is trusted.",
+    "bad_image": "The file is damaged, or no picture of a known format (JPEG, PNG, WEBP, BMP, TIFF, GIF). Fetch or "
+    "export it again.",
+    "bad_mask": "The mask is neither polygons nor run lengths that fit the picture. Export the annotation again; the "
+    "message says what is wrong with it.",
+    "empty_mask": "No pixel is inside the mask. Draw the region again, or leave it out of the input.",
+    "size_mismatch": "The mask was drawn on a picture of another size. Use the picture that was annotated, not a "
+    "resized copy.",
+}
 
 
 class RegionError(ValueError):

@@ -16,6 +16,7 @@ COMMANDS = {
     "merge": "Join the shards of a run.",
     "export": "Write the captions of a finished run in another form.",
     "show": "Draw captions beside their picture, or how a training run learnt.",
+    "report": "Write a run as one page to look through: pictures, captions, errors, times.",
     "convert": "Make or convert checkpoints.",
     "train": "Train a model, as a job file says.",
     "ablations": "Repeat the paper's ablations in miniature.",

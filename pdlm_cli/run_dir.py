@@ -4,6 +4,7 @@ out/data/part-00000.parquet   the only Parquet files, each whole
 out/_pdlm/run.json            what was run: settings, versions, hashes
 out/_pdlm/done/00000.json     written after its part: rows, sizes, hash
 out/_pdlm/stats.json, log.jsonl, lock
+out/report.html               a page over all of it, if asked for (report_page)
 out/_SUCCESS                  the run is complete and within its error rate
 """
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pdlm_cli.images import find_image, load_image
 from pdlm_cli.manifest import open_manifest
 from pdlm_cli.masks import decode_on
 from pdlm_cli.regions import ImageEntry, region_key
+from pdlm_cli.steps_gif import MOST_REGIONS, Steps, draw_gif
 
 INSIDE = 127  # mask pictures may be JPEG: what is brighter is inside
 
@@ -40,12 +42,28 @@ def pages_of_run(run: Path, pictures: int) -> list[Image.Image]:
     return pages
 
 
-def caption_picture(
-    path: Path, masks: Sequence[Path], model: str | None, device: str, dtype: str, decode: Mapping[str, Any], seed: int
-) -> tuple[list[str], Image.Image]:
-    """Captions of the regions of one picture, and their page.
+@dataclass(frozen=True)
+class Captioned:
+    """Captions of the regions of one picture, their page, and how they came about as a GIF if that was asked for."""
 
-    masks: mask pictures, or annotation files that hold regions of this picture. Raises InputError, ConfigError.
+    captions: list[str]
+    page: Image.Image
+    gif: bytes | None
+
+
+def caption_picture(
+    path: Path,
+    masks: Sequence[Path],
+    model: str | None,
+    device: str,
+    dtype: str,
+    decode: Mapping[str, Any],
+    seed: int,
+    *,
+    steps: bool = False,
+) -> Captioned:
+    """Caption one picture. masks: mask pictures, or annotation files that hold regions of this picture. steps: draw
+    the denoising. Raises InputError, ConfigError.
     """
     try:
         picture = load_image(path)
@@ -54,9 +72,23 @@ def caption_picture(
         raise InputError(str(error)) from error
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+    if steps and len(regions) > MOST_REGIONS:
+        raise ConfigError(f"--steps-gif has room for {MOST_REGIONS} captions, found {len(regions)} regions")
     engine = load_engine(model, device, dtype, decode)
-    captions = [caption.text for caption in engine.model.caption(picture, regions, seed=seed, **decode)]
-    return captions, annotate(np.asarray(picture), regions, list(enumerate(captions)))
+    tokens = engine.model.tokens
+    seen = Steps(tokens.piece, tokens.mask, (tokens.end_of_turn, tokens.end_of_text)) if steps else None
+    captions = engine.model.caption(
+        picture,
+        regions,
+        seed=seed,
+        batch_size=max(1, len(regions)),  # one batch, in which all captions are under way at once
+        watch=None if seen is None else seen.watch,
+        **decode,
+    )
+    texts = [caption.text for caption in captions]
+    pixels = np.asarray(picture)
+    page = annotate(pixels, regions, list(enumerate(texts)))
+    return Captioned(texts, page, None if seen is None else draw_gif(pixels, regions, seen.captions()))
 
 
 def _captions(run: Path) -> dict[str, str]:

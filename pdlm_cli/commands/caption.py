@@ -124,6 +124,12 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     multiple=True,
     help="Write the finished table in this form too, into --output; see `pdlm export --help`. May be repeated.",
 )
+@click.option(
+    "--report",
+    "report_page",
+    is_flag=True,
+    help="Write report.html into --output too: a page to look through, as `pdlm report` does.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON on stdout.")
 @logging_options
 @click.pass_context
@@ -150,6 +156,7 @@ def caption(
     retry_errors: bool,
     dry_run_model: bool,
     also: tuple[str, ...],
+    report_page: bool,
     as_json: bool,
     log_format: str,
     **decode: Any,
@@ -164,7 +171,7 @@ def caption(
     Examples:
       pdlm caption --input masks.json
       pdlm caption --input masks.json --images photos/ --output out/
-      pdlm caption --input masks.json --limit 2 --steps 8 --json
+      pdlm caption --input masks.json --limit 2 --steps 8 --json --report
       pdlm caption --input masks.json --overwrite --batch-size 4 --sampler threshold
       pdlm caption --input masks.json --batch-size 4 --sampler threshold --retry-errors
       pdlm caption --input masks.json --shard 0/4 --output shards/0
@@ -201,6 +208,7 @@ def caption(
             retry_errors=retry_errors,
             dry_run_model=dry_run_model,
             also=also,
+            report=report_page,
         )
         report = run(job, log_format, stop)
     if as_json:

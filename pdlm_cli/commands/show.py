@@ -24,6 +24,11 @@ from pdlm_cli.options import decode_options, model_options, sampling_seed_option
     show_default=True,
     help="Most pictures of a run that are drawn.",
 )
+@click.option(
+    "--steps-gif",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the denoising of an IMAGE too, all captions filling in at once, as a GIF.",
+)
 @model_options
 @decode_options
 @sampling_seed_option
@@ -32,6 +37,7 @@ def show(
     masks: tuple[Path, ...],
     output: Path | None,
     pictures: int,
+    steps_gif: Path | None,
     model: str | None,
     device: str,
     dtype: str,
@@ -49,10 +55,12 @@ def show(
     Examples:
       pdlm show photo.jpg mask-0.png mask-1.png
       pdlm show photo.jpg masks.json --output captions.png
+      pdlm show photo.jpg masks.json --steps-gif steps.gif
       pdlm show out/ --pictures 12
       pdlm show out/train/tiny
     """
     from pdlm_cli.annotated import sheet
+    from pdlm_cli.atomic import write_atomic
     from pdlm_cli.errors import ConfigError, OutputError
     from pdlm_cli.showing import caption_picture, pages_of_run
     from pdlm_cli.stdout import print_line, printable
@@ -60,6 +68,8 @@ def show(
 
     if source.is_dir() and masks:
         raise ConfigError(f"{source} is a folder, taken for a run, which has its masks already; leave MASKS out")
+    if source.is_dir() and steps_gif is not None:
+        raise ConfigError("--steps-gif watches one picture being captioned; name an IMAGE with its MASKS")
     save: Callable[[Path], object]
     if is_training_run(source):
         save, target = draw_curves(source).savefig, source / "curves.png"
@@ -68,10 +78,13 @@ def show(
     else:
         if not masks:
             raise ConfigError(f"{source} needs MASKS: mask pictures, one a region, or an annotation file")
-        captions, page = caption_picture(source, masks, model, device, dtype, decode, seed)
-        save, target = page.save, Path(f"{source.stem}-captions.png")
-        for number, caption in enumerate(captions, 1):
+        shown = caption_picture(source, masks, model, device, dtype, decode, seed, steps=steps_gif is not None)
+        save, target = shown.page.save, Path(f"{source.stem}-captions.png")
+        for number, caption in enumerate(shown.captions, 1):
             print_line(f"{number}  {printable(caption)}")
+        if steps_gif is not None and shown.gif is not None:
+            write_atomic(steps_gif, shown.gif)
+            click.echo(f"wrote {steps_gif}", err=True)
     target = output or target
     try:
         save(target)

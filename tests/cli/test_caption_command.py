@@ -217,6 +217,7 @@ ELSEWHERE = (
     ("train",),
     ("eval", "score"),
     ("show",),
+    ("report",),
     ("ablations",),
     ("merge",),
     ("export",),

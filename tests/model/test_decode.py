@@ -173,6 +173,23 @@ def test_every_caption_is_sampled_with_the_seed_of_its_region():
     assert [generator.initial_seed() for generator in generators] == [0, 1, 2, 0, 1, 0]
 
 
+@pytest.mark.parametrize("sampler", ["remask", "topk"])
+def test_every_step_can_be_watched_without_a_difference(sampler):
+    """Seven regions in two passes of one batch: masks at first, then less of them, the captions in the end."""
+    model = tiny(ISOLATED)
+    image, masks = picture(300, 200), boxes(300, 200, 7)
+    seen = []
+    settings = {"steps": 4, "length": 8, "sampler": sampler}
+    captions = model.caption(image, masks, watch=seen.append, **settings)
+    assert captions == model.caption(image, masks, **settings)
+    assert len(seen) == 1 + 4
+    assert all(sorted(state) == list(range(7)) for state in seen)
+    left = [sum(ids.count(model.tokens.mask) for ids in state.values()) for state in seen]
+    assert left == [7 * 8, 7 * 6, 7 * 4, 7 * 2, 0]
+    for index, caption in enumerate(captions):
+        assert seen[-1][index][: len(caption.tokens)] == caption.tokens
+
+
 def rows_run(cache: str, steps: int = 4) -> list[int]:
     """How many rows of the sequence each forward of the decoder computed."""
     model = tiny(ISOLATED)

@@ -1,0 +1,57 @@
+"""`pdlm report`."""
+
+from pathlib import Path
+
+import click
+
+from pdlm_cli.options import default_workers
+
+
+@click.command(short_help="Write a run as one page to look through: pictures, captions, errors, times.")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Page to write.  [default: RUN/report.html]",
+)
+@click.option(
+    "--max-images",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Pictures on the page, the first of the input; a photo adds about 40 kB.",
+)
+@click.option(
+    "--input",
+    "input_file",
+    type=click.Path(path_type=Path, exists=True),
+    help="Annotation file, if it is no longer where the run read it.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the pictures, if it is no longer where the run read them.",
+)
+def report(run: Path, output: Path | None, max_images: int, input_file: Path | None, images: Path | None) -> None:
+    """Write the folder RUN of `pdlm caption`, finished or not, as one HTML page.
+
+    Pictures with their regions and captions, filters, errors with what to do about them, times, and what was run.
+    The page needs no network and no other file. Pictures and masks are read again from where the run found them;
+    where they are gone, boxes are drawn on grey.
+
+    \b
+    Examples:
+      pdlm report out/
+      pdlm report out/ --max-images 50 --output look.html
+    """
+    from pdlm_cli.report_page.page import write_report
+
+    written = write_report(
+        run,
+        output=output,
+        input_file=input_file,
+        images=images,
+        max_images=max_images,
+        workers=default_workers(),
+    )
+    click.echo(str(written), err=True)

@@ -1,0 +1,173 @@
+"""The page itself: everything put into one file that needs no other and lets nothing else in."""
+
+import base64
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pdlm_cli.annotated import INKS
+from pdlm_cli.atomic import write_atomic
+from pdlm_cli.errors import REMEDIES
+from pdlm_cli.report_page.cards import Card, Source, draw_cards, read_masks
+from pdlm_cli.report_page.charts import charts, stages
+from pdlm_cli.report_page.record import RunRecord, read_run
+
+MAX_IMAGES = 300
+UNKNOWN_CODE = "This version of pdlm does not know the code; the messages say what happened."
+
+
+@dataclass(frozen=True)
+class Written:
+    """A page that was written. images: shown on it, of `of_images`."""
+
+    path: Path
+    size: int
+    images: int
+    of_images: int
+
+    def __str__(self) -> str:
+        return f"wrote {self.path}, {megabytes(self.size)}, {self.images} of {self.of_images} pictures"
+
+
+def write_report(
+    folder: Path,
+    *,
+    output: Path | None = None,
+    input_file: Path | None = None,
+    images: Path | None = None,
+    max_images: int = MAX_IMAGES,
+    workers: int,
+) -> Written:
+    """The page over a run of `pdlm caption`, as `output` or report.html in its folder.
+
+    input_file, images: where they are now, if not where the run found them. max_images: the first of the input that are
+    shown; numbers, charts and errors are those of all. workers: threads that draw pictures. Raises ConfigError,
+    InputError, OutputError.
+    """
+    record = read_run(folder)
+    job = record.run["job"]
+    source = Source(input_file or Path(job["input"]), images or Path(job["images"]), job["allow_outside"])
+    every = record.image_ids()
+    shown = list(islice(every, max_images))
+    entries, changed = read_masks(source, record, shown)
+    cards = list(draw_cards(source, record.rows_of(shown), entries, workers))
+    page = render(record, cards, _notes(record, cards, changed, len(every)), len(every))
+    target = output or folder / "report.html"
+    write_atomic(target, page)
+    return Written(target, len(page), len(shown), len(every))
+
+
+def render(record: RunRecord, cards: Sequence[Card], notes: Sequence[str], images: int) -> bytes:
+    """images: of the run, those left out included."""
+    style, script = _part("page.css"), _part("page.js")
+    data = {"cards": cards, "inks": ["#{:02x}{:02x}{:02x}".format(*ink) for ink in INKS]}
+    errors = record.errors()
+    environment = Environment(
+        loader=PackageLoader("pdlm_cli", "report_page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # tojson keeps it inside its element
+    page = environment.get_template("page.html").render(
+        name=record.folder.resolve().name,
+        summary=_summary(record, images),
+        notes=notes,
+        errors=errors,
+        remedies={code: REMEDIES.get(code, UNKNOWN_CODE) for code in errors},
+        shown_keys={region["key"] for card in cards for region in card["regions"]},
+        stages=stages(record.numbers),
+        charts=charts(record.numbers),
+        facts=_facts(record),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_csp_hash(style),
+        script_hash=_csp_hash(script),
+        data=data,
+        size=megabytes(len(json.dumps(data, separators=(",", ":"))) + len(style) + len(script)),
+    )
+    return page.encode()
+
+
+def _part(name: str) -> str:
+    return (importlib.resources.files("pdlm_cli") / "report_page" / name).read_text("utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    """As a Content-Security-Policy names an inline element that may be used."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _summary(record: RunRecord, images: int) -> list[str]:
+    rows, captions = record.numbers.num_rows, record.count("ok")
+    said = [f"{captions:,} of {rows:,} regions captioned", f"{images:,} {'picture' if images == 1 else 'pictures'}"]
+    if record.stats is not None:
+        said.append(f"{record.stats['seconds']:,.1f} s")
+    return [*said, _model(record.run), record.run["created_at"][:16].replace("T", " ")]
+
+
+def _notes(record: RunRecord, cards: Sequence[Card], changed: str | None, images: int) -> list[str]:
+    """What a reader must know to judge the rest."""
+    notes = []
+    if record.stats is None:
+        notes.append("The run had not finished when this page was made.")
+    elif record.stats["interrupted"]:
+        notes.append("The run was interrupted: what it did not reach is not here.")
+    if len(cards) < images:
+        notes.append(
+            f"The first {len(cards):,} of {images:,} pictures are shown (--max-images). "
+            "Numbers, charts and errors are those of all."
+        )
+    if changed is not None:
+        notes.append(changed)
+    lost = sum(card["src"] is None and any(region["status"] == "ok" for region in card["regions"]) for card in cards)
+    if lost:
+        notes.append(
+            f"Pictures that were captioned and cannot be shown now: {lost:,}. Their regions are drawn on grey. "
+            "pdlm report --images names the folder."
+        )
+    return notes
+
+
+def _facts(record: RunRecord) -> dict[str, list[tuple[str, str]]]:
+    """Groups of names and values, as text."""
+    run, job, stats = record.run, record.run["job"], record.stats
+    engine = {name: value for name, value in run["engine"].items() if name not in ("model", "torch", "transformers")}
+    versions = run["versions"] | {
+        name: run["engine"][name] for name in ("torch", "transformers") if name in run["engine"]
+    }
+    numbers: dict[str, Any] = {"rows": record.numbers.num_rows, "captions": record.count("ok")}
+    if stats is not None:
+        numbers |= {name: stats[name] for name in ("passes", "tokens_generated", "seconds", "regions_per_second")}
+    groups: dict[str, Mapping[str, Any]] = {
+        "Model": {"model": _model(run), **engine},
+        "Settings": {**job["decode"], "seed": job["seed"], "batch_size": job["batch_size"]},
+        "Input": {"file": job["input"], "pictures in": job["images"], **run["input"]},
+        "Result": numbers,
+        "Versions": versions,
+        "Hashes, in short": {"run": run["run_id"][:12], **{name: text[:12] for name, text in run["hashes"].items()}},
+    }
+    return {title: [(_words(name), _text(value)) for name, value in facts.items()] for title, facts in groups.items()}
+
+
+def _model(run: Mapping[str, Any]) -> str:
+    return str(run["engine"]["model"]) if run["job"]["model"] is not None else "model/tiny, which ships"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "default"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
