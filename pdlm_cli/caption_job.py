@@ -17,12 +17,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from pdlm_cli import __version__, logs
+from pdlm_cli import __version__, inputs, logs
 from pdlm_cli.captioning import caption_images
 from pdlm_cli.engine import Engine, load_engine
-from pdlm_cli.errors import InputError
+from pdlm_cli.images import Exif
 from pdlm_cli.logs import log
-from pdlm_cli.manifest import Manifest, open_manifest
+from pdlm_cli.manifest import Manifest
 from pdlm_cli.parquet import SCHEMA_VERSION
 from pdlm_cli.passes import plan_parts
 from pdlm_cli.preparation import ImageWork, prepare, run_ahead
@@ -32,6 +32,8 @@ from pdlm_cli.report import Report
 from pdlm_cli.rows import Row
 from pdlm_cli.run_dir import RunDir
 from pdlm_cli.signals import StopSignals
+from pdlm_cli.since import not_done
+from pdlm_cli.sources import Sources, open_with_sources
 
 SHOWN_ERRORS = 10
 
@@ -40,13 +42,20 @@ SHOWN_ERRORS = 10
 class CaptionJob:
     """Everything `pdlm caption` was asked for.
 
-    images: root of the file names. model, device, dtype, decode: see load_engine. batch_size: passes a model
-    call. limit: images, None for all. part_rows: regions after which a part file is closed. workers: threads
+    input, format, images, masks, exif, max_pixels, max_regions, allow_outside: see open_with_sources. since: outputs of
+    earlier runs; what they have done is left out. model, device, dtype, decode: see load_engine. batch_size: passes a
+    model call. limit: images, None for all. part_rows: regions after which a part file is closed. workers: threads
     that prepare images. max_error_rate: 0 to 1.
     """
 
-    input: Path
-    images: Path
+    input: str
+    format: str
+    images: str | None
+    masks: str | None
+    since: tuple[Path, ...]
+    exif: Exif
+    max_pixels: int
+    max_regions: int
     output: Path
     model: str | None
     device: str
@@ -69,24 +78,38 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
     a region alone is an error row.
     """
     console, form = logs.configure(log_format)
-    manifest = open_manifest(job.input)
-    if job.limit is not None:
-        manifest = manifest.limited(job.limit)
-    if not job.images.is_dir():
-        raise InputError(f"{job.images} is no folder; --images names the one that the file names are relative to")
+    manifest, sources = open_job_input(job)
     with RunDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
         engine = load_engine(job.model, job.device, job.dtype, job.decode)
         stop.defer()
         with open_progress(manifest.regions, form, console, doing="captioning", unit="regions") as progress:
-            report = caption_manifest(manifest, engine, out, job, progress, stop)
+            report = caption_manifest(manifest, sources, engine, out, job, progress, stop)
     if form != "json":
         console.print(report.render())
     return report
 
 
+def open_job_input(job: CaptionJob) -> tuple[Manifest, Sources]:
+    """The images that the job is about, and where their pictures are. Raises InputError, ConfigError."""
+    manifest, sources = open_with_sources(**{name: getattr(job, name) for name in inputs.FIELDS})
+    if job.since:
+        before = manifest.images
+        manifest = not_done(manifest, sources, job.since)
+        log.info("%d of %d images are done already", before - manifest.images, before)
+    if manifest.has_prompts:
+        log.warning("the input has prompts of its own, which are not used; --prompt asks the same of all regions")
+    return (manifest if job.limit is None else manifest.limited(job.limit)), sources
+
+
 def caption_manifest(
-    manifest: Manifest, engine: Engine, out: RunDir, job: CaptionJob, progress: Progress, stop: StopSignals
+    manifest: Manifest,
+    sources: Sources,
+    engine: Engine,
+    out: RunDir,
+    job: CaptionJob,
+    progress: Progress,
+    stop: StopSignals,
 ) -> Report:
     """Caption all images of the manifest into `out`; after a stop signal, those up to the pass under way."""
     facts = run_facts(job, manifest, engine)
@@ -101,7 +124,7 @@ def caption_manifest(
             engine.facts["device"],
             extra={"facts": {"event": "start", **facts}},
         )
-        _caption_parts(manifest, engine, out, job, report, progress, stop, _table_metadata(facts))
+        _caption_parts(manifest, sources, engine, out, job, report, progress, stop, _table_metadata(facts))
         report.stop_signal = stop.received
         out.finish(report.summary(), success=report.exit_code == 0)
         _log_end(report, job)
@@ -110,6 +133,7 @@ def caption_manifest(
 
 def _caption_parts(
     manifest: Manifest,
+    sources: Sources,
     engine: Engine,
     out: RunDir,
     job: CaptionJob,
@@ -120,7 +144,7 @@ def _caption_parts(
 ) -> None:
     def work(item: tuple[int, ImageEntry]) -> ImageWork:
         part, entry = item
-        return prepare(entry, part, engine, job.images, allow_outside=job.allow_outside, seed=job.seed)
+        return prepare(entry, part, engine, sources, seed=job.seed)
 
     with closing(run_ahead(plan_parts(manifest, job.part_rows), work, job.workers)) as prepared:
         for part, images in groupby(prepared, key=lambda image: image.part):
@@ -155,13 +179,19 @@ def _commit(out: RunDir, part: int, rows: list[Row], metadata: Mapping[str, str]
 
 def run_facts(job: CaptionJob, manifest: Manifest, engine: Engine) -> dict[str, Any]:
     """run.json: what was run, with what, and hashes that tell whether another run would be the same."""
-    config = {**job.decode, "seed": job.seed, "dtype": engine.facts["dtype"]}
-    plan = {"input": manifest.sha256, "limit": job.limit, "part_rows": job.part_rows}
+    config = {**job.decode, "seed": job.seed, "dtype": engine.facts["dtype"], "exif": job.exif}
+    plan = {
+        "input": manifest.sha256,
+        "limit": job.limit,
+        "part_rows": job.part_rows,
+        "max_regions": job.max_regions,
+        "left_out": manifest.left_out,
+    }
     return {
         "run_id": uuid.uuid4().hex,
         "schema_version": SCHEMA_VERSION,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "job": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(job).items()},
+        "job": {key: _plain(value) for key, value in asdict(job).items()},
         "input": {"format": manifest.format, "images": manifest.images, "regions": manifest.regions},
         "engine": dict(engine.facts),
         "versions": {"pdlm": __version__, "python": platform.python_version(), "pyarrow": pa.__version__},
@@ -172,6 +202,12 @@ def run_facts(job: CaptionJob, manifest: Manifest, engine: Engine) -> dict[str, 
             "plan": _sha256(plan),
         },
     }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _table_metadata(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -207,7 +243,8 @@ def _log_errors(rows: list[Row], report: Report) -> None:
 def _log_end(report: Report, job: CaptionJob) -> None:
     facts = {"facts": {"event": "end", **report.summary()}}
     if report.no_image_found:
-        log.error("none of the images is in %s; --images names the folder of file_name", job.images, extra=facts)
+        where = job.images or "the folder of the input"
+        log.error("none of the images is in %s; --images names where they are", where, extra=facts)
     elif report.stop_signal is not None:
         log.warning("interrupted: %d rows are in %s", report.rows, job.output, extra=facts)
     else:

@@ -3,7 +3,9 @@
 import signal
 from typing import ClassVar, Literal
 
-ErrorCode = Literal["missing_image", "outside_root", "bad_image", "bad_mask", "empty_mask", "size_mismatch"]
+ErrorCode = Literal[
+    "missing_image", "outside_root", "bad_image", "bad_mask", "empty_mask", "size_mismatch", "too_many_regions"
+]
 
 
 class RegionError(ValueError):

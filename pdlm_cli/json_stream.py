@@ -19,11 +19,11 @@ SPACE = " \t\n\r"
 
 
 class Item(NamedTuple):
-    """A value of the file. key: the one it lies under, None where the file is no object. index: its place in the list
+    """A value of the file. key: the one it lies under, None where the file is no object. at: its place in the list
     under that key, None for what is no list, and for an empty one."""
 
     key: str | None
-    index: int | None
+    at: int | None
     value: Any
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,11 +14,11 @@ from PIL import Image
 from model.passes import region_seed
 from pdlm_cli.engine import Engine
 from pdlm_cli.errors import RegionError
-from pdlm_cli.images import find_image, load_image
-from pdlm_cli.masks import Mask, decode_on, pack
+from pdlm_cli.masks import Mask, pack
 from pdlm_cli.passes import Pass, plan_passes
 from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.rows import Row
+from pdlm_cli.sources import MaskReader, Sources
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -63,13 +62,15 @@ class ImageWork:
         )
 
 
-def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_outside: bool, seed: int) -> ImageWork:
+def prepare(entry: ImageEntry, part: int, engine: Engine, sources: Sources, *, seed: int) -> ImageWork:
     """Load the picture once, decode the masks, and prepare its passes; what cannot be is an error row."""
     work = begin(entry, part)
     known = work.known
     started = time.perf_counter()
     try:
-        picture = load_image(find_image(root, entry.file_name, allow_outside=allow_outside))
+        if entry.refused is not None:
+            raise RegionError(*entry.refused)
+        picture = sources.picture(entry)
     except RegionError as error:
         for i in range(len(known)):
             work.fail(i, error)
@@ -77,12 +78,12 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, root: Path, *, allow_o
     loaded = time.perf_counter()
 
     usable: list[tuple[int, Mask]] = []
+    masks = MaskReader(sources, entry)
     for i, region in enumerate(entry.regions):
         known[i] |= {"image_width": picture.width, "image_height": picture.height}
         known[i]["load_ms"] = 1000 * (loaded - started)
         try:
-            drawn_on = (entry.width or picture.width, entry.height or picture.height)
-            mask = pack(decode_on(region.segmentation, picture.size, drawn_on))
+            mask = pack(masks.pixels(region, picture.size))
         except RegionError as error:
             work.fail(i, error)
             continue

@@ -8,6 +8,8 @@ import click
 from pdlm_cli.options import (
     decode_options,
     default_workers,
+    input_fields,
+    input_options,
     logging_options,
     model_options,
     sampling_seed_option,
@@ -16,17 +18,13 @@ from pdlm_cli.signals import StopSignals
 
 
 @click.command(short_help="Caption every masked region of a set of images.")
+@input_options
 @click.option(
-    "--input",
-    "input_file",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Annotation file: COCO instances (polygons, compressed or uncompressed run lengths).",
-)
-@click.option(
-    "--images",
+    "--since",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that the file names are relative to.  [default: the folder of --input]",
+    multiple=True,
+    metavar="OUT",
+    help="Leave out images that the run in OUT has done without errors; may be given several times.",
 )
 @click.option(
     "--output",
@@ -66,7 +64,6 @@ from pdlm_cli.signals import StopSignals
     show_default=True,
     help="Share of error rows up to which the exit code is 0, not 3.",
 )
-@click.option("--allow-outside", is_flag=True, help="Follow file names that lead out of --images.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --output holds.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON on stdout.")
 @logging_options
@@ -74,8 +71,7 @@ from pdlm_cli.signals import StopSignals
 def caption(
     ctx: click.Context,
     /,
-    input_file: Path,
-    images: Path | None,
+    since: tuple[Path, ...],
     output: Path,
     model: str | None,
     device: str,
@@ -86,11 +82,10 @@ def caption(
     part_rows: int,
     workers: int,
     max_error_rate: float,
-    allow_outside: bool,
     overwrite: bool,
     as_json: bool,
     log_format: str,
-    **decode: Any,
+    **others: Any,
 ) -> None:
     """Caption every masked region of a set of images: one row a region in Parquet.
 
@@ -110,20 +105,19 @@ def caption(
         from pdlm_cli.stdout import print_line
 
         job = CaptionJob(
-            input=input_file,
-            images=images if images is not None else input_file.parent,
+            **input_fields(others),
+            since=since,
             output=output,
             model=model,
             device=device,
             dtype=dtype,
-            decode=decode,
+            decode=others,
             seed=seed,
             batch_size=batch_size,
             limit=limit,
             part_rows=part_rows,
             workers=workers,
             max_error_rate=max_error_rate,
-            allow_outside=allow_outside,
             overwrite=overwrite,
         )
         report = run(job, log_format, stop)

@@ -11,9 +11,8 @@ import pytest
 from rich.console import Console
 
 from pdlm_cli import caption_job, logs
-from pdlm_cli.caption_job import caption_manifest
+from pdlm_cli.caption_job import caption_manifest, open_job_input
 from pdlm_cli.errors import DeviceError
-from pdlm_cli.manifest import open_manifest
 from pdlm_cli.preparation import run_ahead
 from pdlm_cli.progress import open_progress
 from pdlm_cli.report import Report
@@ -27,14 +26,12 @@ TIMES = {"load_ms", "preprocess_ms", "encode_ms", "decode_ms", "pass_ms", "pass_
 def run(dataset: Dataset, out: Path, engine: Any, stop: StopSignals | None = None, **changes: Any) -> Report:
     logs.configure("plain")
     job = dataset.job(out, **changes)
-    manifest = open_manifest(job.input)
-    if job.limit is not None:
-        manifest = manifest.limited(job.limit)
+    manifest, sources = open_job_input(job)
     with (
         RunDir(out, overwrite=job.overwrite) as directory,
         open_progress(manifest.regions, "plain", Console(stderr=True), doing="captioning", unit="regions") as progress,
     ):
-        return caption_manifest(manifest, engine, directory, job, progress, stop or StopSignals())
+        return caption_manifest(manifest, sources, engine, directory, job, progress, stop or StopSignals())
 
 
 def rows_of(out: Path, *, times: bool = True) -> list[dict[str, Any]]:

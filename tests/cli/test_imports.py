@@ -17,7 +17,20 @@ try:
 except SystemExit as end:
     assert not end.code
 """
-LIGHT_MODULES = ("manifest", "regions", "passes", "parquet", "report", "main", "options", "run_dir")
+LIGHT_MODULES = (
+    "manifest",
+    "regions",
+    "passes",
+    "parquet",
+    "report",
+    "main",
+    "options",
+    "run_dir",
+    "sources",
+    "inspection",
+    "input_conversion",
+    "remote",
+)
 
 
 def imports_of(file: Path) -> set[str]:
@@ -85,7 +98,9 @@ def test_light_modules_import_neither_torch_nor_transformers(module: str) -> Non
     assert not loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["caption", "--help"], ["convert", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in ("caption", "inspect", "convert"))]
+)
 def test_help_imports_only_click(arguments: list[str]) -> None:
     loaded = modules_after(RUN_MAIN.format(arguments))
     assert "click" in loaded

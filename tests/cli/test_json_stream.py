@@ -64,7 +64,7 @@ def test_damaged_files_are_refused_as_well(value: Any, at: int, damage: bytes, s
     try:
         expected = strict_json.loads(data)
     except ValueError:
-        with pytest.raises(ValueError, match="not valid JSON|not a JSON number|repeated keys"):
+        with pytest.raises(ValueError, match=r"not valid JSON|not a JSON number|repeated keys"):
             whole(data, size)
     else:
         assert whole(data, size) == expected
