@@ -10,7 +10,12 @@ from pdlm_cli.images import spellings
 from pdlm_cli.stores import ADDRESS, is_address, name_inside
 
 MAX_FILE = 256 << 20  # bytes of a picture file, which is held in memory whole
-CLIENTS = {"s3": "s3fs", "gs": "gcsfs", "hf": "huggingface_hub"}
+# By scheme: the package of its client, and what to install for it.
+CLIENTS = {
+    "s3": ("s3fs", "'pdlm[remote]'"),
+    "gs": ("gcsfs", "gcsfs"),
+    "hf": ("huggingface_hub", "huggingface_hub"),
+}
 
 
 class RemoteStore:
@@ -75,9 +80,9 @@ def filesystem(address: str) -> tuple[Any, str]:
 
         files, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
+        package, wanted = CLIENTS[scheme[1]]
         raise ConfigError(
-            f"{scheme[1]}:// needs the package {CLIENTS[scheme[1]]} ({error}); install it with: "
-            "pip install 'pdlm[remote]'"
+            f"{scheme[1]}:// needs the package {package} ({error}); install it with: pip install {wanted}"
         ) from error
     return files, str(path)
 

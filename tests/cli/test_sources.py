@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from pdlm_cli import archives, remote
@@ -361,9 +363,7 @@ def test_cut_parquet_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[dict[str, str]]:
     """The samples in a real S3 service on this machine; the environment that leads its clients there."""
-    moto = pytest.importorskip("moto.server")
-    boto3 = pytest.importorskip("boto3")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     environment = {
@@ -436,10 +436,19 @@ def test_pictures_and_inputs_at_addresses_of_s3(bucket: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_addresses_need_a_client_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(ConfigError, match=r"gs:// needs the package gcsfs.*pip install 'pdlm\[remote\]'"):
-        remote.filesystem("gs://bucket/a.json")
+@pytest.mark.parametrize(
+    ("address", "package", "wanted"),
+    [("gs://bucket/a.json", "gcsfs", "gcsfs"), ("s3://bucket/a.json", "s3fs", r"'pdlm\[remote\]'")],
+)
+def test_a_client_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, address: str, package: str, wanted: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=f"needs the package {package}.*: pip install {wanted}"):
+        remote.filesystem(address)
+
+
+def test_other_addresses_are_refused() -> None:
     for address in ("http://images.example/a.json", "file:///etc/passwd"):
         with pytest.raises(InputError, match="expected an address that starts with s3://, gs://, hf://"):
             open_with_sources(address)
