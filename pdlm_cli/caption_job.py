@@ -5,7 +5,7 @@ manifest -> parts -> worker threads: image, masks, passes -> batches -> model ->
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from pdlm_cli import logs
 from pdlm_cli.devices.fleet import open_workers
 from pdlm_cli.engine import Engine, checkpoint_sha256, shipped_checkpoint
 from pdlm_cli.engine_dry import DryEngine
-from pdlm_cli.errors import InputError
 from pdlm_cli.exporting import export_beside
+from pdlm_cli.images import Exif
 from pdlm_cli.logs import log
-from pdlm_cli.manifest import Manifest, open_manifest
+from pdlm_cli.manifest import Manifest
 from pdlm_cli.parts import PartRunner, failed_images, failed_keys, kept_rows, missing_images
 from pdlm_cli.preparation import Preparation
 from pdlm_cli.progress import Progress, open_progress
@@ -24,22 +24,31 @@ from pdlm_cli.report import Report
 from pdlm_cli.report_page.page import write_report
 from pdlm_cli.run_dir import RunDir
 from pdlm_cli.run_facts import continued, plan_of, planned, refuse_another, run_facts, table_metadata
+from pdlm_cli.run_input import open_run_input
 from pdlm_cli.signals import StopSignals
+from pdlm_cli.sources import Sources
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionJob:
     """Everything `pdlm caption` was asked for.
 
-    images: root of the file names. model, devices, dtype, decode, pass_timeout: see open_workers. batch_size: passes a
-    model call, None for what suits the device. limit: images, None for all. shard: which of how many, from 0.
-    part_rows: regions after which a part file is closed. workers: threads that prepare images. max_error_rate: 0 to 1.
-    retry_errors: error rows once more. dry_run_model: the pipeline without a network. also: forms of the finished
-    table, see EXPORTS. report: write report.html too (see report_page).
+    input, format, images, masks, exif, max_pixels, max_regions, allow_outside: see open_with_sources. since: outputs of
+    earlier runs; what they have done is left out. model, devices, dtype, decode, pass_timeout: see open_workers.
+    batch_size: passes a model call, None for what suits the device. limit: images, None for all. shard: which of how
+    many, from 0. part_rows: regions after which a part file is closed. workers: threads that prepare images.
+    max_error_rate: 0 to 1. retry_errors: error rows once more. dry_run_model: the pipeline without a network. also:
+    forms of the finished table, see EXPORTS. report: write report.html too (see report_page).
     """
 
-    input: Path
-    images: Path
+    input: str
+    format: str
+    images: str | None
+    masks: str | None
+    since: tuple[Path, ...]
+    exif: Exif
+    max_pixels: int
+    max_regions: int
     output: Path
     model: str | None
     devices: tuple[str, ...]
@@ -68,14 +77,12 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
     a region alone is an error row.
     """
     console, form = logs.configure(log_format)
-    manifest = planned(open_manifest(job.input), plan_of(job))
+    manifest, sources = open_job_input(job)
     with RunDir(job.output, overwrite=job.overwrite) as out:
         if out.earlier is not None:
             refuse_another(job.output, out.earlier, _without_model(job, manifest, out.earlier))
         if out.earlier is not None and not _work_left(job, manifest, out):
             report = _already_finished(job, manifest, out, out.earlier)
-        elif not job.images.is_dir():
-            raise InputError(f"{job.images} is no folder; --images names the one that the file names are relative to")
         else:
             done = _rows_done(job, out)
             with (
@@ -85,7 +92,7 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
                 ) as progress,
             ):
                 stop.defer()
-                report = caption_manifest(manifest, engine, out, job, progress, stop)
+                report = caption_manifest(manifest, sources, engine, out, job, progress, stop)
         if job.report and stop.received is None:  # who stops a run is not to wait for pictures
             log.info("%s", write_report(job.output, workers=job.workers))
     if form != "json":
@@ -93,8 +100,22 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
     return report
 
 
+def open_job_input(job: CaptionJob) -> tuple[Manifest, Sources]:
+    """The images that the job is about, and where their pictures are. Raises InputError, ConfigError."""
+    manifest, sources = open_run_input(asdict(job))
+    if manifest.has_prompts:
+        log.warning("the input has prompts of its own, which are not used; --prompt asks the same of all regions")
+    return planned(manifest, plan_of(job, manifest)), sources
+
+
 def caption_manifest(
-    manifest: Manifest, engine: Engine, out: RunDir, job: CaptionJob, progress: Progress, stop: StopSignals
+    manifest: Manifest,
+    sources: Sources,
+    engine: Engine,
+    out: RunDir,
+    job: CaptionJob,
+    progress: Progress,
+    stop: StopSignals,
 ) -> Report:
     """Caption all images of the manifest into `out` that it does not hold yet; after a stop signal, those up to the
     pass under way.
@@ -113,7 +134,7 @@ def caption_manifest(
         _log_start(manifest, engine, out, facts)
         batch_size = job.batch_size or engine.batch_size
         runner = PartRunner(engine, out, table_metadata(facts), batch_size, job.workers, report, progress, stop)
-        how = Preparation(root=job.images, allow_outside=job.allow_outside, seed=job.seed)
+        how = Preparation(sources=sources, seed=job.seed)
         runner.run(missing_images(manifest, job.part_rows, out), replace(how, kept=kept_rows(out)))
         if job.retry_errors and not runner.stopped:
             attempt = facts["attempt"]
@@ -205,7 +226,8 @@ def _log_start(manifest: Manifest, engine: Engine, out: RunDir, facts: Mapping[s
 def _log_end(report: Report, job: CaptionJob) -> None:
     facts = {"facts": {"event": "end", **report.summary()}}
     if report.no_image_found:
-        log.error("none of the images is in %s; --images names the folder of file_name", job.images, extra=facts)
+        where = job.images or "the folder of the input"
+        log.error("none of the images is in %s; --images names where they are", where, extra=facts)
     elif report.stop_signal is not None:
         log.warning("interrupted: %d rows are in %s; the same command goes on", report.rows, job.output, extra=facts)
     else:

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 PassErrorCode = Literal["device_oom", "device_error", "nan_logits", "timeout"]  # of all regions of a pass
 ErrorCode = (
-    Literal["missing_image", "outside_root", "bad_image", "bad_mask", "empty_mask", "size_mismatch"] | PassErrorCode
+    Literal["missing_image", "outside_root", "bad_image", "bad_mask", "empty_mask", "size_mismatch", "too_many_regions"]
+    | PassErrorCode
 )
 
 # What to do about each, whichever region it was.
@@ -21,6 +22,12 @@ REMEDIES: Mapping[str, str] = {
     "empty_mask": "No pixel is inside the mask. Draw the region again, or leave it out of the input.",
     "size_mismatch": "The mask was drawn on a picture of another size. Use the picture that was annotated, not a "
     "resized copy.",
+    "too_many_regions": "The image has more regions than --max-regions lets through. Raise it if the input is right.",
+    "device_oom": "A single pass is too large for the device's memory. Choose a larger device or a smaller model, then "
+    "--retry-errors.",
+    "device_error": "The device failed with this pass twice. Look at the log, then try --retry-errors.",
+    "nan_logits": "The model gave NaN or infinity. Try another --dtype (bf16 or fp32) in a run of its own.",
+    "timeout": "The pass took longer than --pass-timeout. Raise it, then --retry-errors.",
 }
 
 

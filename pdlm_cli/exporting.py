@@ -20,14 +20,14 @@ WRITERS: dict[str, Callable[[ExportSource, BinaryIO], None]] = {
 assert WRITERS.keys() == EXPORTS.keys()
 
 
-def export(run: Path, form: str, target: Path, *, input: Path | None = None, images: Path | None = None) -> None:
+def export(run: Path, form: str, target: Path, *, input: str | None = None, images: str | None = None) -> None:
     """Write the run in the directory `run` to the file `target`. form: a key of WRITERS.
 
     input, images: where the input and its pictures lie now, None if they have not been moved. Raises ConfigError if the
     run is not finished, InputError if it is damaged or needs an input that is not there, OutputError.
     """
     finished = FinishedRun(run)
-    source = ExportSource(finished, images if images is not None else Path(finished.facts["job"]["images"]), input)
+    source = ExportSource(finished, input, images)
     with open_atomic(target) as file:
         WRITERS[form](source, file)
     log.info("wrote %s", target)

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from pdlm_cli.errors import ConfigError, InputError
-from pdlm_cli.manifest import Manifest, open_manifest
+from pdlm_cli.manifest import Manifest
 from pdlm_cli.markers import part_path, verified_markers
 from pdlm_cli.parquet import read_rows
 from pdlm_cli.regions import ImageEntry, region_key
 from pdlm_cli.rows import Row
 from pdlm_cli.run_dir import read_facts
 from pdlm_cli.run_facts import planned
+from pdlm_cli.run_input import open_run_input
+from pdlm_cli.sources import Sources
 
 
 class FinishedRun:
@@ -34,20 +36,26 @@ class FinishedRun:
         for index in sorted(self.markers):
             yield from read_rows(part_path(self.path, index))
 
-    def manifest(self, path: Path | None = None, *, sharded: bool = True) -> Manifest:
-        """The input of the run. path: where it lies now, None if it has not been moved. sharded: only the run's shard.
+    def input(
+        self, path: str | None = None, images: str | None = None, *, sharded: bool = True
+    ) -> tuple[Manifest, Sources]:
+        """The input of the run, and where its pictures are. path, images: where they lie now, None if they have not
+        been moved. sharded: only the run's shard.
 
         Raises InputError if it is not there, or not the same any more.
         """
-        path = path if path is not None else Path(self.facts["job"]["input"])
+        job = self.facts["job"]
+        moved = {**job, "input": path or job["input"], "images": images or job["images"]}
         try:
-            manifest = open_manifest(path)
+            manifest, sources = open_run_input(moved)
         except InputError as error:
             raise InputError(f"{error}; {self.path} was made from it: --input says where it lies now") from error
         if manifest.sha256 != self.facts["hashes"]["input"]:
-            raise InputError(f"{path} is not what {self.path} was made from, or it has changed; --input names another")
+            raise InputError(
+                f"{moved['input']} is not what {self.path} was made from, or it has changed; --input names another"
+            )
         plan = self.facts["plan"]
-        return planned(manifest, plan if sharded else {**plan, "shard": None})
+        return planned(manifest, plan if sharded else {**plan, "shard": None}), sources
 
     def images(self, manifest: Manifest) -> Iterator[tuple[ImageEntry, list[Row]]]:
         """Each image of the input with its rows, a row a region, in the same order."""

@@ -13,11 +13,12 @@ from pdlm_cli.stdout import open_closed_streams
 # name -> its line in `pdlm --help`, kept here so that the list costs no import of the command.
 COMMANDS = {
     "caption": "Caption every masked region of a set of images.",
+    "inspect": "Say what an input holds and what is wrong with it.",
     "merge": "Join the shards of a run.",
     "export": "Write the captions of a finished run in another form.",
     "show": "Draw captions beside their picture, or how a training run learnt.",
     "report": "Write a run as one page to look through: pictures, captions, errors, times.",
-    "convert": "Make or convert checkpoints.",
+    "convert": "Convert inputs, make or convert checkpoints.",
     "train": "Train a model, as a job file says.",
     "ablations": "Repeat the paper's ablations in miniature.",
     "data": "Make data to train and to test with.",
@@ -64,6 +65,7 @@ def main() -> None:
     \b
     Examples:
       pdlm caption --input masks.json --images photos/ --output out/
+      pdlm inspect masks.json
       pdlm convert random --size tiny tiny-checkpoint/
       pdlm caption --help
 

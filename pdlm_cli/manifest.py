@@ -1,75 +1,220 @@
-"""Reads the input file: recognises its format by structure and gives a stream of images with regions."""
+"""An input of any format and size as a stream of images with regions. Formats are told by structure, not by name."""
 
 import hashlib
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from pdlm_cli import strict_json
-from pdlm_cli.errors import InputError
-from pdlm_cli.readers import coco
+from pdlm_cli.errors import InputError, PdlmError
+from pdlm_cli.inputs import MAX_REGIONS
+from pdlm_cli.json_stream import JsonStream
+from pdlm_cli.logs import log
+from pdlm_cli.readers import coco, folder, lvis, panoptic, paradlc, parquet, plain, sa1b, training
+from pdlm_cli.readers.json_shape import shape_of
+from pdlm_cli.region_index import RegionIndex, image_hash
 from pdlm_cli.regions import ImageEntry
+from pdlm_cli.stores import is_address, open_store
 
-# Each reader has NAME, recognises(value) -> bool and read(value) -> list[ImageEntry]; the first match reads.
-READERS = (coco,)
+# The first that recognises a JSON file reads it: what asks for more comes before what asks for less.
+JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, sa1b, paradlc, plain, training)
+PARQUET_MAGIC = b"PAR1"
+TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 
 
 @dataclass(frozen=True)
 class Manifest:
     """The images to caption, in input order; images without regions are left out.
 
-    sha256: of the file, to tell one input from another.
+    path: the input, a file name, folder or address. sha256: of what it says, to tell one input from another; of the
+    whole file for JSON. images_in, masks_in: where pictures and mask pictures are if nobody says. selection: which of
+    its images are meant, a condition of region_index.
     """
 
-    path: Path
+    path: str
     format: str
     sha256: str
-    entries: tuple[ImageEntry, ...]
+    images_in: str
+    masks_in: str
+    max_regions: int
+    index: RegionIndex
+    selection: str = "regions > 0"
 
     def __iter__(self) -> Iterator[ImageEntry]:
-        return iter(self.entries)
+        return (entry for _, entry in self.index.images(self.selection, self.max_regions))
 
     @property
     def images(self) -> int:
-        return len(self.entries)
+        return self.index.count(self.selection)[0]
 
     @property
     def regions(self) -> int:
-        return sum(len(entry.regions) for entry in self.entries)
+        return self.index.count(self.selection)[1]
 
     def limited(self, images: int) -> "Manifest":
         """The first `images` images only. Whole images, so that their rows are those of the full run."""
-        return replace(self, entries=tuple(islice(self.entries, images)))
+        end = self.index.place_of(self.selection, images)
+        return self if end is None else self._where(f"place < {end}")
+
+    def starting_at(self, image: int) -> "Manifest":
+        """From image number `image` on, counted from 0."""
+        start = self.index.place_of(self.selection, image)
+        return self._where("FALSE" if start is None else f"place >= {start}")
 
     def sharded(self, index: int, count: int) -> "Manifest":
-        """The images of shard `index` of `count`, from 0: by a hash of their id, so whatever else the input holds."""
-        return replace(self, entries=tuple(entry for entry in self.entries if shard_of(entry.image_id, count) == index))
+        """Shard `index` of `count`, from 0: an image belongs to one by its id alone, on every machine."""
+        assert 0 <= index < count
+        return self._where(f"hash % {count} = {index}")
+
+    def without(self, places: Iterable[int]) -> "Manifest":
+        """Less the images at these places (see entries_with_places); may be done once."""
+        self.index.leave_out(places)
+        return self._where("place NOT IN (SELECT place FROM left_out)")
+
+    @property
+    def left_out(self) -> str:
+        """Tells one set of images that were left out by `without` from another."""
+        return self.index.left_out()
+
+    @property
+    def holds_pictures(self) -> bool:
+        """Whether the input has pictures in it, rather than names of them."""
+        return self.index.any_image("embedded IS NOT NULL")
+
+    @property
+    def region_ids_are_unique(self) -> bool:
+        """In the whole input, not only within each image."""
+        return self.index.region_ids_are_unique()
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether the input wants something else asked about any region."""
+        return self.index.has_prompts()
+
+    def entries_with_places(self) -> Iterator[tuple[int, ImageEntry]]:
+        return self.index.images(self.selection, self.max_regions)
+
+    def _where(self, condition: str) -> "Manifest":
+        return replace(self, selection=f"{self.selection} AND {condition}")
 
 
 def shard_of(image_id: str, count: int) -> int:
     """Which of `count` shards, from 0, an image belongs to."""
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8]) % count
+    return image_hash(image_id) % count
 
 
-def open_manifest(path: Path) -> Manifest:
-    """Read an annotation file. Raises InputError naming the file, what was expected and what was found."""
+def open_manifest(path: Path | str, *, format: str = "auto", max_regions: int = MAX_REGIONS) -> Manifest:
+    """Read an input of one of inputs.FORMATS into an index.
+
+    max_regions: of an image; those of one with more are refused, one by one. Raises InputError naming the input, what
+    was expected and what was found; OutputError if the disk has no room for the index.
+    """
+    location, index = str(path), RegionIndex()
     try:
-        data = path.read_bytes()
+        found, sha256 = _read_into(index, location, format)
+    except PdlmError:
+        raise
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        value = strict_json.loads(data)
-        for reader in READERS:
-            if reader.recognises(value):
-                entries = [entry for entry in reader.read(value) if entry.regions]
-                return Manifest(path, reader.NAME, hashlib.sha256(data).hexdigest(), tuple(entries))
-        raise ValueError(f"{_describe(value)} is no known annotation format; expected {coco.EXPECTED}")
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
+    images_in = location if _is_container(location) else _parent(location)
+    masks_in = _panoptic_folder(location, images_in) if found == panoptic.NAME else images_in
+    manifest = Manifest(location, found, sha256, images_in, masks_in, max_regions, index)
+    log.info("%s is %s: %d images with %d regions", location, found, manifest.images, manifest.regions)
+    return manifest
 
 
-def _describe(value: object) -> str:
-    if isinstance(value, dict):
-        return f"an object with the keys {', '.join(map(repr, list(value)[:10])) or '(none)'}"
-    return f"a list of {len(value)} items" if isinstance(value, list) else f"a single {type(value).__name__}"
+def open_input(location: str) -> BinaryIO:
+    """A local file or one at an address. Raises OSError, InputError."""
+    if is_address(location):
+        from pdlm_cli import remote
+
+        return remote.open_input(location)
+    return open(location, "rb")
+
+
+def parquet_files(location: str) -> list[str]:
+    """The file, or the Parquet files of a folder, in the order they are read."""
+    if not _is_container(location):
+        return [location]
+    return [f"{location.rstrip('/')}/{name}" for name in open_store(location).names() if name.endswith(".parquet")]
+
+
+def _read_into(index: RegionIndex, location: str, format: str) -> tuple[str, str]:
+    """Format and sha256 of an input that is now in the index."""
+    sha256 = hashlib.sha256()
+    container = _is_container(location)
+    reader = _container_reader(location, format) if container else _file_reader(location, format)
+    if reader is parquet:
+        files = parquet_files(location)
+        with ExitStack() as opened:
+            records = parquet.read([(name, opened.enter_context(open_input(name))) for name in files], sha256)
+            index.fill(records, parquet.REGION_IDS, images_repeat=True)
+    elif container:
+        store = open_store(location, option="--input")
+        read = folder.read_sa1b if reader is sa1b else folder.read
+        index.fill(read(store, sha256.update), reader.REGION_IDS, images_repeat=False)
+    else:
+        with open_input(location) as file:
+            stream = JsonStream(file)
+            index.fill(reader.read(stream.items()), reader.REGION_IDS, images_repeat=False)
+            sha256 = stream.sha256
+    return reader.NAME, sha256.hexdigest()
+
+
+def _container_reader(location: str, format: str) -> Any:
+    """Reader of a folder or an archive."""
+    if format != "auto":
+        wanted = [reader for reader in (folder, sa1b, parquet) if format == reader.NAME]
+        if not wanted:
+            raise ValueError(f"a folder or an archive cannot be {format}; name a file")
+        return wanted[0]
+    store = open_store(location, option="--input")
+    if any(name.endswith(".parquet") for name in store.names()):
+        return parquet
+    return sa1b if folder.is_sa1b(store) else folder
+
+
+def _file_reader(location: str, format: str) -> Any:
+    if format == folder.NAME:
+        raise ValueError(f"a single file cannot be {format}; expected {folder.EXPECTED}")
+    if format != "auto":
+        return next(reader for reader in (*JSON_READERS, parquet) if format == reader.NAME)
+    with open_input(location) as file:
+        if file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC:
+            return parquet
+        file.seek(0)
+        shape = shape_of(JsonStream(file).items())
+    for reader in JSON_READERS:
+        if reader.recognises(shape):
+            return reader
+    expected = "; ".join(reader.EXPECTED for reader in (*JSON_READERS, parquet, folder))
+    raise ValueError(f"{shape.describe()} is no known annotation format; expected one of: {expected}")
+
+
+def _is_container(location: str) -> bool:
+    """Whether a location holds files: a folder, a zip, a tar."""
+    if is_address(location):
+        from pdlm_cli import remote
+
+        return remote.is_folder(location)
+    path = Path(location)
+    return path.is_dir() or (path.is_file() and (zipfile.is_zipfile(path) or _is_tar(path)))
+
+
+def _is_tar(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(TAR_MAGIC_AT + len(TAR_MAGIC))[TAR_MAGIC_AT:] == TAR_MAGIC
+
+
+def _panoptic_folder(location: str, otherwise: str) -> str:
+    """PNGs of panoptic_x.json lie in the folder panoptic_x beside it."""
+    named = location.removesuffix(".json")
+    return named if not is_address(location) and Path(named).is_dir() else otherwise
+
+
+def _parent(location: str) -> str:
+    return location.rpartition("/")[0] if is_address(location) else str(Path(location).parent)

@@ -4,6 +4,14 @@ pycocotools decodes run lengths without checking them (a dangling byte corrupts 
 here. It still draws the polygons, whose pixels are its convention, after their coordinates are checked.
 
 COCO run lengths walk down the columns, left column first, and alternate outside, inside, outside, ...
+
+A mask is written in one of these ways, the first two by COCO, the others by readers of other formats:
+[[x0, y0, x1, y1, ...], ...]                 polygons in pixels, merged
+{"size": [height, width], "counts": ...}     run lengths, as text or as a list
+{"box": [left, top, width, height]}          in pixels
+{"whole": true}                              the whole picture
+{"file": name}, {"file": name, "id": value}  a mask picture, or one value in it (see mask_files.py)
+{"unreadable": reason}                       the reader found out already
 """
 
 import hashlib
@@ -20,6 +28,9 @@ from pdlm_cli.errors import RegionError
 # pycocotools counts in 32-bit units of a fifth of a pixel and holds every such step of the outline in memory.
 MAX_COORDINATE = 1_000_000.0
 MAX_OUTLINE = 2_000_000.0
+MAX_POLYGONS = 10_000
+MAX_COUNTS = 4_000_000  # characters of a text, numbers of a list: a noisy mask of eight million pixels
+WITHOUT_SIZE = ("box", "whole", "file", "unreadable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +73,12 @@ def pack(pixels: NDArray[np.bool_]) -> Mask:
 
 
 def stated_size(segmentation: Any) -> tuple[int, int] | None:
-    """(width, height) that a run-length mask states, None for masks that state none (polygons).
+    """(width, height) that a run-length mask states, None for masks that state none (all others).
 
     Read before decoding, so that a forged size never decides how much memory is taken. Raises RegionError
     bad_mask if the size is missing or no size.
     """
-    if not isinstance(segmentation, dict):
+    if not isinstance(segmentation, dict) or any(form in segmentation for form in WITHOUT_SIZE):
         return None
     size = segmentation.get("size")
     if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
@@ -77,7 +88,7 @@ def stated_size(segmentation: Any) -> tuple[int, int] | None:
 
 
 def decode_on(segmentation: Any, size: tuple[int, int], drawn_on: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-    """Pixels (height, width) of a COCO segmentation on a picture of `size` (width, height); may be empty.
+    """Pixels (height, width) of a mask on a picture of `size` (width, height); may be empty.
 
     A mask belongs to the size it states itself, or else to `drawn_on` (width, height), the picture's own if None.
     Raises RegionError size_mismatch, bad_mask.
@@ -93,26 +104,41 @@ def decode_on(segmentation: Any, size: tuple[int, int], drawn_on: tuple[int, int
 
 
 def decode(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
-    """Pixels (height, width) of a COCO segmentation drawn on a picture of that size; may be empty.
+    """Pixels (height, width) of a mask drawn on a picture of that size; may be empty.
 
-    segmentation: {"size", "counts": text or list}, or a list of polygons [x0, y0, x1, y1, ...] in pixels,
-    whose parts are merged. A size it states must have been compared with the picture's (see stated_size).
-    Raises RegionError bad_mask.
+    segmentation: any of the forms above but a mask picture. A size it states must have been compared with the
+    picture's (see stated_size). Raises RegionError bad_mask.
     """
     if isinstance(segmentation, list):
         return _draw_polygons(segmentation, width, height)
     if not isinstance(segmentation, dict):
         found = "nothing" if segmentation is None else f"a {type(segmentation).__name__}"
         raise _bad(f"expected polygons or run lengths, found {found}")
+    if "box" in segmentation:
+        return _draw_polygons([_corners(segmentation["box"])], width, height)
+    if segmentation.get("whole") is True:
+        return np.ones((height, width), dtype=bool)
+    if "unreadable" in segmentation:
+        raise _bad(str(segmentation["unreadable"]))
+    if stated_size(segmentation) is None:
+        raise _bad("the mask lies in a file of its own, which is not read here")
     assert stated_size(segmentation) == (width, height)
     counts = segmentation.get("counts")
     if isinstance(counts, str):
         return _expand(_read_compressed(counts), width, height)
     if isinstance(counts, list):
+        if len(counts) > MAX_COUNTS:
+            raise _too_long(len(counts))
         if not all(type(count) is int and 0 <= count <= width * height for count in counts):
             raise _bad("'counts' must hold whole numbers from 0 to the number of pixels")
         return _expand(np.array(counts, dtype=np.int64), width, height)
     raise _bad(f"'counts' must be a text or a list of whole numbers, found a {type(counts).__name__}")
+
+
+def encode(pixels: NDArray[np.bool_]) -> dict[str, Any]:
+    """Run lengths of a mask (height, width), as COCO writes them: size and counts, a text."""
+    encoded = coco_mask.encode(np.asfortranarray(pixels.view(np.uint8)))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
 def _read_compressed(text: str) -> NDArray[np.int64]:
@@ -121,6 +147,8 @@ def _read_compressed(text: str) -> NDArray[np.int64]:
     Each character carries six bits above '0': bit 5 says that the number goes on, the other five are its next
     higher bits, two's complement. From the fourth number on, each is a difference to the one two before.
     """
+    if len(text) > MAX_COUNTS:
+        raise _too_long(len(text))
     if not text.isascii():
         raise _bad("'counts' holds characters outside ASCII")
     symbols = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - ord("0")
@@ -160,6 +188,8 @@ def _expand(counts: NDArray[np.int64], width: int, height: int) -> NDArray[np.bo
 def _draw_polygons(polygons: list[Any], width: int, height: int) -> NDArray[np.bool_]:
     if not polygons:
         raise _bad("the list of polygons is empty")
+    if len(polygons) > MAX_POLYGONS:
+        raise _bad(f"{len(polygons)} polygons make the mask; the limit is {MAX_POLYGONS}: write it as run lengths")
     for polygon in polygons:
         _check_polygon(polygon)
     drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
@@ -178,6 +208,22 @@ def _check_polygon(polygon: Any) -> None:
     outline = math.fsum(math.dist(a, b) for a, b in zip(points, points[1:] + points[:1], strict=True))
     if outline > MAX_OUTLINE:
         raise _bad(f"a polygon's outline is {outline:.0f} pixels long; the limit is {MAX_OUTLINE:.0f}")
+
+
+def _corners(box: Any) -> list[Any]:
+    """The outline of a box, as a polygon."""
+    if not isinstance(box, list) or len(box) != 4:
+        raise _bad("a box must be a list [left, top, width, height]")
+    if not all(type(number) in (int, float) and abs(number) <= MAX_COORDINATE for number in box):
+        raise _bad(f"a box may only hold finite pixel coordinates up to {MAX_COORDINATE:.0f}")
+    left, top, width, height = box
+    if width < 0 or height < 0:
+        raise _bad("a box must have a width and a height of 0 or more")
+    return [left, top, left + width, top, left + width, top + height, left, top + height]
+
+
+def _too_long(length: int) -> RegionError:
+    return _bad(f"'counts' has {length} characters or numbers; the limit is {MAX_COUNTS}")
 
 
 def _bad(message: str) -> RegionError:

@@ -19,7 +19,7 @@ from pdlm_cli.run_facts import differences, plan_sha256, table_metadata
 
 
 def run(
-    shards: Sequence[Path], output: Path, input: Path | None, *, overwrite: bool, verify: bool, log_format: str
+    shards: Sequence[Path], output: Path, input: str | None, *, overwrite: bool, verify: bool, log_format: str
 ) -> Report:
     """Merge shards into `output`.
 
@@ -29,7 +29,7 @@ def run(
     """
     console, form = logs.configure(log_format)
     runs = one_of_each([FinishedRun(path) for path in shards])
-    manifest = runs[0].manifest(input, sharded=False)
+    manifest, _ = runs[0].input(input, sharded=False)
     facts = merged_facts(runs, manifest, output)
     if output.resolve() in {shard.path.resolve() for shard in runs}:
         raise ConfigError(f"{output} is one of the shards; choose another --output")

@@ -7,12 +7,83 @@ from typing import Any, TypeVar
 
 import click
 
+from pdlm_cli import inputs
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # As model.decode.SAMPLERS has them; that module costs an import of torch.
 SAMPLERS = ("remask", "topk", "threshold")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 LOG_FORMATS = ("auto", "rich", "plain", "json")
+
+
+def input_options(command: Command) -> Command:
+    """--input and where its pictures are: inputs.FIELDS."""
+    option = click.option(
+        "--input",
+        metavar="PATH|ADDRESS",
+        required=True,
+        help="Regions: a JSON or Parquet file, or a folder, zip or tar of pictures with masks. Addresses are s3://, "
+        "gs:// and hf://.",
+    )
+    return source_options(option)(command)
+
+
+def source_options(first: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """How an input that `first` names is read, and where its pictures are."""
+    options = (
+        first,
+        click.option(
+            "--format",
+            type=click.Choice(inputs.FORMATS),
+            default="auto",
+            show_default=True,
+            metavar="FORMAT",
+            help=f"{', '.join(inputs.FORMATS)}; auto looks at the structure, not at the name.",
+        ),
+        click.option(
+            "--images",
+            metavar="PATH|ADDRESS",
+            help="Folder, zip, tar or address that file names of pictures are relative to.  [default: the folder of "
+            "the input]",
+        ),
+        click.option(
+            "--masks",
+            metavar="PATH|ADDRESS",
+            help="The same for mask pictures, if the input names any.  [default: as --images; for panoptic the folder "
+            "named like the JSON]",
+        ),
+        click.option(
+            "--exif",
+            type=click.Choice(inputs.EXIF),
+            default="auto",
+            show_default=True,
+            help="Turn pictures as their EXIF says; auto does where only that gives the size the masks belong to.",
+        ),
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(min=1),
+            default=inputs.MAX_PIXELS,
+            show_default=True,
+            help="Refuse larger pictures, before they are decoded.",
+        ),
+        click.option(
+            "--max-regions",
+            type=click.IntRange(min=1),
+            default=inputs.MAX_REGIONS,
+            show_default=True,
+            help="Refuse the regions of images that have more.",
+        ),
+        click.option(
+            "--allow-outside", is_flag=True, help="Follow file names, links and addresses that lead out of --images."
+        ),
+    )
+    return lambda command: _apply(command, *options)
+
+
+def input_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of input_options out of all that a command was given."""
+    return {name: options.pop(name) for name in inputs.FIELDS}
 
 
 def model_options(command: Command) -> Command:

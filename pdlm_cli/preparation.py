@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,11 +14,11 @@ from PIL import Image
 from model.passes import region_seed
 from pdlm_cli.engine import Engine
 from pdlm_cli.errors import RegionError
-from pdlm_cli.images import find_image, load_image
-from pdlm_cli.masks import Mask, decode_on, pack
+from pdlm_cli.masks import Mask, pack
 from pdlm_cli.passes import Pass, plan_passes
 from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.rows import Row
+from pdlm_cli.sources import MaskReader, Sources
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,12 +38,12 @@ class PassWork:
 class Preparation:
     """How the images of a run are prepared.
 
-    root: of the file names. seed: of the run. kept: rows by region key that an earlier call has made: they stay, and
-    are prepared again only to be where they were in their passes and batches. attempt: the number that new rows get.
+    sources: of pictures and masks. seed: of the run. kept: rows by region key that an earlier call has made: they stay,
+    and are prepared again only to be where they were in their passes and batches. attempt: the number that new rows
+    get.
     """
 
-    root: Path
-    allow_outside: bool
+    sources: Sources
     seed: int
     kept: Mapping[str, Row] = field(default_factory=dict)
     attempt: int = 1
@@ -99,7 +98,9 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, how: Preparation) -> I
     known = work.known
     started = time.perf_counter()
     try:
-        picture = load_image(find_image(how.root, entry.file_name, allow_outside=how.allow_outside))
+        if entry.refused is not None:
+            raise RegionError(*entry.refused)
+        picture = how.sources.picture(entry)
     except RegionError as error:
         for i in range(len(known)):
             work.fail(i, error)
@@ -107,14 +108,14 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, how: Preparation) -> I
     loaded = time.perf_counter()
 
     usable: list[tuple[int, Mask]] = []
+    masks = MaskReader(how.sources, entry)
     for i, region in enumerate(entry.regions):
         known[i] |= {"image_width": picture.width, "image_height": picture.height}
         known[i]["load_ms"] = 1000 * (loaded - started)
         if work.left_out(i):
             continue
         try:
-            drawn_on = (entry.width or picture.width, entry.height or picture.height)
-            mask = pack(decode_on(region.segmentation, picture.size, drawn_on))
+            mask = pack(masks.pixels(region, picture.size))
         except RegionError as error:
             work.fail(i, error)
             continue

@@ -3,7 +3,20 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from pdlm_cli.errors import ErrorCode
+
+
+class ParquetCell(NamedTuple):
+    """Where a picture lies in a Parquet input. file: number of the file, counted from 0, as are group and row."""
+
+    file: int
+    group: int
+    row: int
+
+
+Embedded = str | ParquetCell  # a picture that the input holds itself: `data:...;base64,...`, or a cell of Parquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +24,8 @@ class Region:
     """One region to caption.
 
     region_id: unique within its image. source_index: its place in the input, from 0.
-    segmentation: the mask as the input gives it, not yet validated: polygons or run lengths (see masks.py).
+    segmentation: the mask as the input gives it, not yet validated: polygons, run lengths, ... (see masks.py).
+    prompt: what the input wants to be asked about this region, None if it says nothing.
     """
 
     region_id: str
@@ -19,14 +33,16 @@ class Region:
     category: str | None
     crowd: bool
     segmentation: Any
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
     """One image of the input with its regions, in input order.
 
-    file_name: relative to the images folder. width, height: pixels as the input states them, None if it
-    does not; the picture itself may disagree.
+    file_name: relative to the images folder, or only a name where the picture is embedded. width, height: pixels
+    as the input states them, None if it does not; the picture itself may disagree. refused: why none of its
+    regions can be captioned, whatever picture and masks are like: code and message.
     """
 
     image_id: str
@@ -34,6 +50,8 @@ class ImageEntry:
     width: int | None
     height: int | None
     regions: tuple[Region, ...]
+    embedded: Embedded | None = None
+    refused: tuple[ErrorCode, str] | None = None
 
 
 def region_key(image: ImageEntry, region: Region) -> str:

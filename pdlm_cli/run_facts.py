@@ -27,13 +27,20 @@ def run_facts(job: "CaptionJob", manifest: Manifest, engine: Mapping[str, str], 
     config and plan are what a row depends on beside model and input: with another value of any of them, the rows would
     be others. What else the job says may change when the run goes on.
     """
-    config, plan = {**job.decode, "seed": job.seed, "dtype": engine["dtype"]}, plan_of(job)
+    config = {
+        **job.decode,
+        "seed": job.seed,
+        "dtype": engine["dtype"],
+        "exif": job.exif,
+        "max_pixels": job.max_pixels,
+    }
+    plan = plan_of(job, manifest)
     return {
         "run_id": uuid.uuid4().hex,
         "schema_version": SCHEMA_VERSION,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "attempt": 1,
-        "job": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(job).items()},
+        "job": {key: _plain(value) for key, value in asdict(job).items()},
         "config": config,
         "plan": plan,
         "input": {"format": manifest.format, "images": manifest.images, "regions": manifest.regions},
@@ -48,10 +55,23 @@ def run_facts(job: "CaptionJob", manifest: Manifest, engine: Mapping[str, str], 
     }
 
 
-def plan_of(job: "CaptionJob") -> dict[str, Any]:
-    """What decides, beside the input, which image is in which part."""
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def plan_of(job: "CaptionJob", manifest: Manifest) -> dict[str, Any]:
+    """What decides, beside the input, which image is in which part. since: a hash of the images that are left out."""
     shard = None if job.shard is None else f"{job.shard[0]}/{job.shard[1]}"
-    return {"limit": job.limit, "shard": shard, "part_rows": job.part_rows}
+    return {
+        "limit": job.limit,
+        "shard": shard,
+        "part_rows": job.part_rows,
+        "max_regions": job.max_regions,
+        "since": manifest.left_out if job.since else None,
+    }
 
 
 def plan_sha256(manifest: Manifest, plan: Mapping[str, Any]) -> str:

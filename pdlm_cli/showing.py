@@ -12,13 +12,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from pdlm_cli import inputs
 from pdlm_cli.annotated import annotate
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import ConfigError, InputError, RegionError
-from pdlm_cli.images import find_image, load_image
+from pdlm_cli.images import load_image
 from pdlm_cli.manifest import open_manifest
 from pdlm_cli.masks import decode_on
 from pdlm_cli.regions import ImageEntry, region_key
+from pdlm_cli.sources import MaskReader, Sources, open_with_sources
 from pdlm_cli.steps_gif import MOST_REGIONS, Steps, draw_gif
 
 INSIDE = 127  # mask pictures may be JPEG: what is brighter is inside
@@ -31,12 +33,12 @@ def pages_of_run(run: Path, pictures: int) -> list[Image.Image]:
         raise ConfigError(f"{run} holds no run, neither of pdlm caption nor of pdlm train: there is no {record}")
     job = json.loads(record.read_text())["job"]
     said = _captions(run)
-    root = Path(job["images"])
+    manifest, sources = open_with_sources(**{name: job[name] for name in inputs.FIELDS})
     pages = []
-    for entry in islice(open_manifest(Path(job["input"])), pictures):
+    for entry in islice(manifest, pictures):
         known = [said.get(region_key(entry, region)) for region in entry.regions]
         if any(text is not None for text in known):
-            pages.append(_page(entry, root, [text or "not captioned" for text in known]))
+            pages.append(page_of(entry, sources, [text or "not captioned" for text in known]))
     if not pages:
         raise InputError(f"{run}: no region of the first {pictures} pictures has a row")
     return pages
@@ -100,26 +102,26 @@ def _captions(run: Path) -> dict[str, str]:
     return said
 
 
-def _page(entry: ImageEntry, root: Path, texts: Sequence[str]) -> Image.Image:
-    """Regions whose picture or mask cannot be read are told of in words."""
+def page_of(entry: ImageEntry, sources: Sources, texts: Sequence[str]) -> Image.Image:
+    """A picture with its regions, and a text of each beside it; those that cannot be read are told of in words."""
     notes: list[tuple[int | None, str]] = []
-    masks: list[NDArray[np.bool_]] = []
+    pixels: list[NDArray[np.bool_]] = []
     try:
-        picture = load_image(find_image(root, entry.file_name, allow_outside=True))
+        picture = sources.picture(entry)
     except RegionError as error:
         return annotate(np.full((1, 1, 3), 255, dtype=np.uint8), [], [(None, f"{entry.file_name}: {error}")])
-    drawn_on = (entry.width or picture.width, entry.height or picture.height)
+    masks = MaskReader(sources, entry)
     for region, text in zip(entry.regions, texts, strict=True):
         try:
-            pixels = decode_on(region.segmentation, picture.size, drawn_on)
+            mask = masks.pixels(region, picture.size)
         except RegionError:
-            pixels = None
-        if pixels is None or not pixels.any():
-            notes.append((None, f"region {region.region_id}: {text}"))
+            mask = np.zeros((1, 1), dtype=np.bool_)
+        if mask.any():
+            notes.append((len(pixels), text))
+            pixels.append(mask)
         else:
-            notes.append((len(masks), text))
-            masks.append(pixels)
-    return annotate(np.asarray(picture), masks, notes)
+            notes.append((None, f"region {region.region_id}: {text}"))
+    return annotate(np.asarray(picture), pixels, notes)
 
 
 def _regions(file: Path, picture: Path, size: tuple[int, int]) -> Iterator[NDArray[np.bool_]]:

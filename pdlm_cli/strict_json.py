@@ -14,17 +14,28 @@ def loads(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"not valid JSON: {error.reason} at byte {error.start}; save it as UTF-8") from None
     except RecursionError:
-        raise ValueError("nested too deeply: annotation files are a few levels deep") from None
+        raise too_deep() from None
+
+
+def too_deep() -> ValueError:
+    return ValueError("nested too deeply: annotation files are a few levels deep")
+
+
+def repeated_keys(names: list[str]) -> ValueError:
+    return ValueError(f"repeated keys in one JSON object: {', '.join(map(repr, names[:10]))}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A later key would silently win over an earlier one, so repeated keys are refused."""
     result = dict(pairs)
     if len(result) < len(pairs):
-        repeated = [key for key, uses in Counter(key for key, _ in pairs).items() if uses > 1]
-        raise ValueError(f"repeated keys in one JSON object: {', '.join(map(repr, repeated[:10]))}")
+        raise repeated_keys([key for key, uses in Counter(key for key, _ in pairs).items() if uses > 1])
     return result
 
 
 def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number; write a finite number or null")
+
+
+# Parses one value out of a text (see json_stream.py); raises what json raises for what is not JSON.
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)

@@ -11,6 +11,8 @@ from pdlm_cli.options import (
     check_shard,
     decode_options,
     default_workers,
+    input_fields,
+    input_options,
     logging_options,
     model_options,
     sampling_seed_option,
@@ -39,17 +41,13 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
 
 
 @click.command(short_help="Caption every masked region of a set of images.")
+@input_options
 @click.option(
-    "--input",
-    "input_file",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Annotation file: COCO instances (polygons, compressed or uncompressed run lengths).",
-)
-@click.option(
-    "--images",
+    "--since",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that the file names are relative to.  [default: the folder of --input]",
+    multiple=True,
+    metavar="OUT",
+    help="Leave out images that the run in OUT has done without errors; may be given several times.",
 )
 @click.option(
     "--output",
@@ -110,7 +108,6 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     show_default=True,
     help="Share of error rows up to which the exit code is 0, not 3.",
 )
-@click.option("--allow-outside", is_flag=True, help="Follow file names that lead out of --images.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --output holds, instead of going on with it.")
 @click.option("--retry-errors", is_flag=True, help="Try the error rows of --output once more, and what is missing.")
 @click.option(
@@ -136,8 +133,7 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
 def caption(
     ctx: click.Context,
     /,
-    input_file: Path,
-    images: Path | None,
+    since: tuple[Path, ...],
     output: Path,
     model: str | None,
     device: str,
@@ -151,7 +147,6 @@ def caption(
     part_rows: int,
     workers: int,
     max_error_rate: float,
-    allow_outside: bool,
     overwrite: bool,
     retry_errors: bool,
     dry_run_model: bool,
@@ -159,7 +154,7 @@ def caption(
     report_page: bool,
     as_json: bool,
     log_format: str,
-    **decode: Any,
+    **others: Any,
 ) -> None:
     """Caption every masked region of a set of images: one row a region in Parquet.
 
@@ -188,13 +183,13 @@ def caption(
         from pdlm_cli.stdout import print_line
 
         job = CaptionJob(
-            input=input_file,
-            images=images if images is not None else input_file.parent,
+            **input_fields(others),
+            since=since,
             output=output,
             model=model,
             devices=devices or (device,),
             dtype=dtype,
-            decode=decode,
+            decode=others,
             seed=seed,
             batch_size=None if isinstance(batch_size, str) else batch_size,
             pass_timeout=pass_timeout,
@@ -203,7 +198,6 @@ def caption(
             part_rows=part_rows,
             workers=workers,
             max_error_rate=max_error_rate,
-            allow_outside=allow_outside,
             overwrite=overwrite,
             retry_errors=retry_errors,
             dry_run_model=dry_run_model,

@@ -15,16 +15,16 @@ from pdlm_cli.options import logging_options
 @click.option(
     "--input",
     "input_file",
-    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER|ADDRESS",
     help="Where the input of the run lies now.  [default: where it lay]",
 )
 @click.option(
     "--images",
-    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER|ARCHIVE|ADDRESS",
     help="Where its pictures lie now.  [default: where they lay]",
 )
 @logging_options
-def export(run: Path, form: str, file: Path, input_file: Path | None, images: Path | None, log_format: str) -> None:
+def export(run: Path, form: str, file: Path, input_file: str | None, images: str | None, log_format: str) -> None:
     """Write what `pdlm caption` or `pdlm merge` wrote into the folder RUN to one FILE. Masks are not in the table:
     coco and webdataset take them from the input of the run.
 

@@ -16,7 +16,7 @@ from pdlm_cli.signals import StopSignals
 @click.option(
     "--input",
     "input_file",
-    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER|ADDRESS",
     help="Where the input of the shards lies now; it gives the order.  [default: where it lay]",
 )
 @click.option("--verify", is_flag=True, help="Read the result again and compare it with the shards, row by row.")
@@ -29,7 +29,7 @@ def merge(
     /,
     shards: tuple[Path, ...],
     output: Path,
-    input_file: Path | None,
+    input_file: str | None,
     verify: bool,
     overwrite: bool,
     as_json: bool,

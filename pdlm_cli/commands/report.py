@@ -24,15 +24,15 @@ from pdlm_cli.options import default_workers
 @click.option(
     "--input",
     "input_file",
-    type=click.Path(path_type=Path, exists=True),
-    help="Annotation file, if it is no longer where the run read it.",
+    metavar="FILE|FOLDER|ADDRESS",
+    help="The input, if it is no longer where the run read it.",
 )
 @click.option(
     "--images",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER|ARCHIVE|ADDRESS",
     help="Folder of the pictures, if it is no longer where the run read them.",
 )
-def report(run: Path, output: Path | None, max_images: int, input_file: Path | None, images: Path | None) -> None:
+def report(run: Path, output: Path | None, max_images: int, input_file: str | None, images: str | None) -> None:
     """Write the folder RUN of `pdlm caption`, finished or not, as one HTML page.
 
     Pictures with their regions and captions, filters, errors with what to do about them, times, and what was run.

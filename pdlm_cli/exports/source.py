@@ -2,31 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from pdlm_cli.finished import FinishedRun
 from pdlm_cli.manifest import Manifest
-from pdlm_cli.regions import ImageEntry
 from pdlm_cli.rows import Row
+from pdlm_cli.sources import Sources
 
 
 @dataclass(frozen=True)
 class ExportSource:
-    """pictures: root of the file names. input: where the input lies, None for where the run had it.
+    """input, pictures: where they lie, None for where the run had them.
 
     The table holds no masks: they are those of the input, row for row.
     """
 
     run: FinishedRun
-    pictures: Path
-    input: Path | None
+    input: str | None = None
+    pictures: str | None = None
 
     def rows(self) -> Iterator[Row]:
         return self.run.rows()
 
-    def images(self) -> Iterator[tuple[ImageEntry, list[Row]]]:
-        """Each image of the input with its rows. Raises InputError if the input is not there, or not the same."""
-        return self.run.images(self.manifest())
-
-    def manifest(self) -> Manifest:
-        return self.run.manifest(self.input)
+    def open_input(self) -> tuple[Manifest, Sources]:
+        """Raises InputError if the input is not there, or not the same."""
+        return self.run.input(self.input, self.pictures)

@@ -8,46 +8,51 @@
 import io
 import json
 import tarfile
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from PIL import Image
 
 from pdlm_cli.errors import RegionError
 from pdlm_cli.exports.source import ExportSource
-from pdlm_cli.images import find_image
 from pdlm_cli.logs import log
-from pdlm_cli.masks import decode_on
 from pdlm_cli.regions import ImageEntry, Region
 from pdlm_cli.rows import Row
+from pdlm_cli.sources import MaskReader
 
 
 def write(source: ExportSource, file: BinaryIO) -> None:
     """Images without a caption, or whose picture is not there any more, are left out, and told of."""
     left_out, first = 0, ""
+    manifest, sources = source.open_input()
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
-        for number, (entry, rows) in enumerate(source.images()):
+        for number, (entry, rows) in enumerate(source.run.images(manifest)):
             said = [(region, row) for region, row in zip(entry.regions, rows, strict=True) if row.caption is not None]
             try:
                 if not said:
                     raise RegionError("missing_image", f"image {entry.image_id} has no caption")
-                allow_outside = bool(source.run.facts["job"]["allow_outside"])
-                picture = find_image(source.pictures, entry.file_name, allow_outside=allow_outside)
+                with sources.open(entry) as opened:
+                    picture = opened.read()
             except RegionError as error:
                 left_out, first = left_out + 1, first or str(error)
                 continue
-            _write_sample(tar, f"{number:09d}", entry, said, picture)
+            _write_sample(tar, f"{number:09d}", entry, said, picture, MaskReader(sources, entry))
     if left_out:
         log.warning("%d images are left out, as they have no caption or no picture; the first: %s", left_out, first)
 
 
 def _write_sample(
-    tar: tarfile.TarFile, key: str, entry: ImageEntry, said: list[tuple[Region, Row]], picture: Path
+    tar: tarfile.TarFile,
+    key: str,
+    entry: ImageEntry,
+    said: list[tuple[Region, Row]],
+    picture: bytes,
+    masks: MaskReader,
 ) -> None:
     regions = []
-    _add(tar, key + (PurePath(entry.file_name).suffix.lower() or ".img"), picture.read_bytes())
+    _add(tar, key + (PurePath(entry.file_name).suffix.lower() or ".img"), picture)
     for i, (region, row) in enumerate(said):
-        _add(tar, f"{key}.mask.{i}.png", _mask_png(entry, region, row))
+        _add(tar, f"{key}.mask.{i}.png", _mask_png(masks, region, row))
         regions.append(
             {
                 "region_id": row.region_id,
@@ -64,10 +69,9 @@ def _write_sample(
     _add(tar, f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
 
 
-def _mask_png(entry: ImageEntry, region: Region, row: Row) -> bytes:
+def _mask_png(masks: MaskReader, region: Region, row: Row) -> bytes:
     assert row.image_width is not None and row.image_height is not None
-    size = row.image_width, row.image_height
-    pixels = decode_on(region.segmentation, size, (entry.width or size[0], entry.height or size[1]))
+    pixels = masks.pixels(region, (row.image_width, row.image_height))
     png = io.BytesIO()
     Image.fromarray(pixels).save(png, "PNG")
     return png.getvalue()

@@ -10,14 +10,14 @@ from typing import Any
 
 from PIL import Image
 
+from pdlm_cli import inputs
 from pdlm_cli.errors import InputError, RegionError
-from pdlm_cli.images import find_image, load_image
-from pdlm_cli.manifest import Manifest, open_manifest
-from pdlm_cli.masks import decode_on
 from pdlm_cli.preparation import run_ahead
 from pdlm_cli.regions import ImageEntry, region_key
 from pdlm_cli.report_page.outlines import Outline, box, grid_of, trace
 from pdlm_cli.report_page.record import RunRecord
+from pdlm_cli.sources import MaskReader, Sources, open_with_sources
+from pdlm_cli.stores import open_store
 
 THUMBNAIL, QUALITY = 512, 70  # pixels along the longer side; of WebP
 
@@ -27,42 +27,52 @@ Card = dict[str, Any]
 
 @dataclass(frozen=True)
 class Source:
-    """Where pictures and masks are taken from once more. allow_outside: as the run was told."""
+    """The input's entries of the images that are shown, by id, and where pictures and masks are taken from once more.
+    note: what is to be said if they are not those of the run. sources: None if the input is not there any more."""
 
-    input: Path
-    images: Path
-    allow_outside: bool
+    entries: Mapping[str, ImageEntry]
+    sources: Sources | None
+    note: str | None
 
 
-def read_masks(source: Source, record: RunRecord, image_ids: Sequence[str]) -> tuple[dict[str, ImageEntry], str | None]:
-    """The input's entries of some images, by id, and what is to be said if they are not those of the run."""
+def read_source(job: Mapping[str, Any], record: RunRecord, image_ids: Sequence[str]) -> Source:
+    """job: as run.json has it, with the places where input and pictures are now."""
     try:
-        manifest: Manifest = open_manifest(source.input)
+        manifest, sources = open_with_sources(**{name: job[name] for name in inputs.FIELDS})
     except InputError as error:
-        return {}, f"Masks cannot be read again, boxes are shown instead: {error}. pdlm report --input names the file."
+        note = f"Masks cannot be read again, boxes are shown instead: {error}. pdlm report --input names the file."
+        return Source({}, _pictures_alone(job), note)
     wanted = set(image_ids)
     entries = {entry.image_id: entry for entry in manifest if entry.image_id in wanted}
-    if manifest.sha256 == record.run["hashes"]["input"]:
-        return entries, None
-    return entries, f"{source.input} has changed since the run; regions it no longer holds are shown as boxes."
+    changed = manifest.sha256 != record.run["hashes"]["input"]
+    note = f"{job['input']} has changed since the run; regions it no longer holds are shown as boxes."
+    return Source(entries, sources, note if changed else None)
 
 
-def draw_cards(
-    source: Source, rows: Mapping[str, Sequence[Row]], entries: Mapping[str, ImageEntry], workers: int
-) -> Iterator[Card]:
+def _pictures_alone(job: Mapping[str, Any]) -> Sources | None:
+    """Pictures of an input that is gone, as far as file names find them."""
+    try:
+        store = open_store(job["images"] or str(Path(job["input"]).parent), allow_outside=job["allow_outside"])
+    except InputError:
+        return None
+    return Sources(store, store, exif=job["exif"], max_pixels=job["max_pixels"])
+
+
+def draw_cards(source: Source, rows: Mapping[str, Sequence[Row]], workers: int) -> Iterator[Card]:
     """A card for each image, in the order of `rows` (by image id, none empty); drawn in threads."""
-    items = ((own, entries.get(image_id)) for image_id, own in rows.items())
-    return run_ahead(items, partial(_draw, source), workers)
+    items = ((own, source.entries.get(image_id)) for image_id, own in rows.items())
+    return run_ahead(items, partial(_draw, source.sources), workers)
 
 
-def _draw(source: Source, item: tuple[Sequence[Row], ImageEntry | None]) -> Card:
+def _draw(sources: Sources | None, item: tuple[Sequence[Row], ImageEntry | None]) -> Card:
     rows, entry = item
     known = next(((row["image_width"], row["image_height"]) for row in rows if row["image_width"]), None)
     card: Card = {"id": rows[0]["image_id"], "path": rows[0]["image_path"], "src": None, "note": None}
     size = known
     try:
-        path = find_image(source.images, rows[0]["image_path"], allow_outside=source.allow_outside)
-        picture = load_image(path)
+        if sources is None:
+            raise RegionError("missing_image", "neither input nor pictures are where they were")
+        picture = sources.picture(entry or ImageEntry(rows[0]["image_id"], rows[0]["image_path"], None, None, ()))
         if known is not None and picture.size != known:
             found = f"{picture.width} x {picture.height}"
             card["note"] = f"The picture was {known[0]} x {known[1]} pixels in the run and is {found} now."
@@ -70,7 +80,8 @@ def _draw(source: Source, item: tuple[Sequence[Row], ImageEntry | None]) -> Card
             size, card["src"] = picture.size, _thumbnail(picture)
     except RegionError as error:
         card["note"] = f"The picture cannot be shown: {error}"
-    outlines = [None] * len(rows) if size is None else _outlines(rows, entry, size)
+    masks = None if entry is None or sources is None else MaskReader(sources, entry)
+    outlines = [None] * len(rows) if size is None else _outlines(rows, entry, masks, size)
     card["size"] = None if size is None else grid_of(*size)
     card["regions"] = [_region(row, outline) for row, outline in zip(rows, outlines, strict=True)]
     return card
@@ -84,16 +95,17 @@ def _thumbnail(picture: Image.Image) -> str:
     return "data:image/webp;base64," + base64.b64encode(sink.getvalue()).decode()
 
 
-def _outlines(rows: Sequence[Row], entry: ImageEntry | None, size: tuple[int, int]) -> list[Outline | None]:
+def _outlines(
+    rows: Sequence[Row], entry: ImageEntry | None, masks: MaskReader | None, size: tuple[int, int]
+) -> list[Outline | None]:
     """Of each row, on a picture of that size (width, height): its mask, else its box, else nothing."""
-    masks = {} if entry is None else {region_key(entry, region): region.segmentation for region in entry.regions}
-    drawn_on = size if entry is None else (entry.width or size[0], entry.height or size[1])
+    regions = {} if entry is None else {region_key(entry, region): region for region in entry.regions}
     outlines: list[Outline | None] = []
     for row in rows:
         outline = None if row["bbox_xywh"] is None else box(row["bbox_xywh"], size)
-        if row["region_key"] in masks:
+        if masks is not None and row["region_key"] in regions:
             try:
-                mask = decode_on(masks[row["region_key"]], size, drawn_on)
+                mask = masks.pixels(regions[row["region_key"]], size)
                 outline = trace(mask) if mask.any() else None
             except RegionError:
                 pass  # the row says so

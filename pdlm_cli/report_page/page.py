@@ -16,7 +16,7 @@ from markupsafe import Markup
 from pdlm_cli.annotated import INKS
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.errors import REMEDIES
-from pdlm_cli.report_page.cards import Card, Source, draw_cards, read_masks
+from pdlm_cli.report_page.cards import Card, draw_cards, read_source
 from pdlm_cli.report_page.charts import charts, stages
 from pdlm_cli.report_page.record import RunRecord, read_run
 
@@ -41,8 +41,8 @@ def write_report(
     folder: Path,
     *,
     output: Path | None = None,
-    input_file: Path | None = None,
-    images: Path | None = None,
+    input_file: str | None = None,
+    images: str | None = None,
     max_images: int = MAX_IMAGES,
     workers: int,
 ) -> Written:
@@ -54,12 +54,12 @@ def write_report(
     """
     record = read_run(folder)
     job = record.run["job"]
-    source = Source(input_file or Path(job["input"]), images or Path(job["images"]), job["allow_outside"])
     every = record.image_ids()
     shown = list(islice(every, max_images))
-    entries, changed = read_masks(source, record, shown)
-    cards = list(draw_cards(source, record.rows_of(shown), entries, workers))
-    page = render(record, cards, _notes(record, cards, changed, len(every)), len(every))
+    moved = {**job, "input": input_file or job["input"], "images": images or job["images"]}
+    source = read_source(moved, record, shown)
+    cards = list(draw_cards(source, record.rows_of(shown), workers))
+    page = render(record, cards, _notes(record, cards, source.note, len(every)), len(every))
     target = output or folder / "report.html"
     write_atomic(target, page)
     return Written(target, len(page), len(shown), len(every))

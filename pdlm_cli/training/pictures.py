@@ -1,7 +1,5 @@
 """The picture and the masks of a training record."""
 
-import base64
-import binascii
 import io
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from PIL import Image
 
 from pdlm_cli import masks
 from pdlm_cli.errors import RegionError
-from pdlm_cli.images import find_image, load_image
+from pdlm_cli.images import find_image, load_image, read_data_address
 
 IMAGE_FIELDS = ("image", "images", "image_file", "image_path")
 
@@ -38,7 +36,7 @@ def _opened(value: Any, root: Path) -> Image.Image:
     if isinstance(value, dict):
         value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
     if isinstance(value, str) and value.startswith("data:"):
-        value = _decoded(value)
+        value = read_data_address(value)
     if isinstance(value, bytes):
         return load_image(io.BytesIO(value))
     if not isinstance(value, str):
@@ -76,13 +74,3 @@ def region_pixels(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]
     if not pixels.any():
         raise RegionError("empty_mask", "no pixel is inside the mask")
     return pixels
-
-
-def _decoded(value: str) -> bytes:
-    head, _, text = value.partition(",")
-    if not head.endswith(";base64"):
-        raise RegionError("bad_image", "a data: address must hold base64")
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise RegionError("bad_image", f"base64 cannot be decoded: {error}") from error

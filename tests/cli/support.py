@@ -15,6 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from pdlm_cli.caption_job import CaptionJob
+from pdlm_cli.inputs import MAX_PIXELS, MAX_REGIONS
 
 REPOSITORY = Path(__file__).parents[2]
 CHECKPOINT = REPOSITORY / "tests/data/region/checkpoint"
@@ -84,8 +85,14 @@ class Dataset:
     def job(self, output: Path, **changes: Any) -> CaptionJob:
         self.write()
         values = {
-            "input": self.file,
-            "images": self.folder,
+            "input": str(self.file),
+            "format": "auto",
+            "images": str(self.folder),
+            "masks": None,
+            "since": (),
+            "exif": "auto",
+            "max_pixels": MAX_PIXELS,
+            "max_regions": MAX_REGIONS,
             "output": output,
             "model": str(CHECKPOINT),
             "devices": ("cpu",),

@@ -129,7 +129,7 @@ def test_error_rows_set_the_exit_code(photo: Dataset, tmp_path: Path) -> None:
 def test_json_logs_are_json_lines(photo: Dataset, tmp_path: Path) -> None:
     result = caption("--input", photo.file, "--output", tmp_path / "out", *FAST, "--log-format", "json")
     events = [json.loads(line) for line in result.stderr.splitlines()]
-    assert [event.get("event") for event in events] == [None, "start", "part", "end"]
+    assert [event.get("event") for event in events] == [None, None, "start", "part", "end"]
     assert all({"time", "level", "message"} <= event.keys() for event in events)
 
 
@@ -190,7 +190,7 @@ def test_devices_and_their_limits_reach_the_workers(
     ("arguments", "code", "message"),
     [
         (["--input", "none.json"], 4, "No such file"),
-        (["--images", "none"], 4, "none is no folder"),
+        (["--images", "none"], 4, "none is no folder, zip or tar"),
         (["--output", "demo.jpg"], 5, "cannot write to demo.jpg"),
         (["--model", "no/such-checkpoint"], 2, "no checkpoint at"),
         (["--model", "."], 2, "config.json"),

@@ -11,15 +11,13 @@ import pytest
 from rich.console import Console
 
 from pdlm_cli import logs, parts
-from pdlm_cli.caption_job import caption_manifest
+from pdlm_cli.caption_job import caption_manifest, open_job_input
 from pdlm_cli.engine import PassFailure
 from pdlm_cli.errors import DeviceError
-from pdlm_cli.manifest import open_manifest
 from pdlm_cli.preparation import run_ahead
 from pdlm_cli.progress import open_progress
 from pdlm_cli.report import Report
 from pdlm_cli.run_dir import RunDir
-from pdlm_cli.run_facts import plan_of, planned
 from pdlm_cli.signals import StopSignals
 from tests.cli.support import Dataset, StubEngine, box_mask, rle
 
@@ -29,12 +27,12 @@ TIMES = {"load_ms", "preprocess_ms", "encode_ms", "decode_ms", "pass_ms", "pass_
 def run(dataset: Dataset, out: Path, engine: Any, stop: StopSignals | None = None, **changes: Any) -> Report:
     logs.configure("plain")
     job = dataset.job(out, **changes)
-    manifest = planned(open_manifest(job.input), plan_of(job))
+    manifest, sources = open_job_input(job)
     with (
         RunDir(out, overwrite=job.overwrite) as directory,
         open_progress(manifest.regions, "plain", Console(stderr=True), doing="captioning", unit="regions") as progress,
     ):
-        return caption_manifest(manifest, engine, directory, job, progress, stop or StopSignals())
+        return caption_manifest(manifest, sources, engine, directory, job, progress, stop or StopSignals())
 
 
 def rows_of(out: Path, *, times: bool = True) -> list[dict[str, Any]]:

@@ -146,7 +146,7 @@ def test_exports_need_little_memory_at_a_time(finished: Path, monkeypatch: pytes
 
     written: list[int] = []
     monkeypatch.setattr(exporting.FinishedRun, "rows", counted)
-    source = exporting.ExportSource(exporting.FinishedRun(finished), finished, None)
+    source = exporting.ExportSource(exporting.FinishedRun(finished))
     for form in ("jsonl", "csv", "paradlc"):
         read.clear()
         written.clear()

@@ -1,4 +1,5 @@
 import struct
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pdlm_cli.errors import RegionError
-from pdlm_cli.images import find_image, load_image
+from pdlm_cli.images import Exif, find_image, image_size, load_image
 
 
 def code_of(error: pytest.ExceptionInfo[RegionError]) -> str:
@@ -80,6 +81,76 @@ def test_a_picture_of_forged_size_is_bad(tmp_path: Path) -> None:
     with pytest.raises(RegionError, match="decompression bomb") as caught:
         load_image(path)
     assert code_of(caught) == "bad_image"
+
+
+def test_the_limit_of_pixels_is_ours_to_set(photo: Path) -> None:
+    assert load_image(photo, max_pixels=4800).size == (80, 60)
+    with pytest.raises(RegionError, match=r"80 x 60 pixels.*--max-pixels 4799") as caught:
+        load_image(photo, max_pixels=4799)
+    assert code_of(caught) == "bad_image"
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_letters_with_accents_are_found_however_they_are_spelt(photo: Path, stored: str, asked: str) -> None:
+    path = photo.rename(photo.parent / unicodedata.normalize(stored, "b\u00fcro.jpg"))
+    assert find_image(path.parent, unicodedata.normalize(asked, "b\u00fcro.jpg"), allow_outside=False) == path
+
+
+# What the stored rows "ab" and "cd" look like when they are turned as EXIF says.
+UPRIGHT = {1: "ab/cd", 2: "ba/dc", 3: "dc/ba", 4: "cd/ab", 5: "ac/bd", 6: "ca/db", 7: "db/ca", 8: "bd/ac"}
+GRAY = {"a": 10, "b": 90, "c": 170, "d": 250}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_pictures_are_turned_as_exif_says(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.kron([[GRAY["a"], GRAY["b"]], [GRAY["c"], GRAY["d"]]], np.ones((2, 3))).astype(np.uint8)  # 6 x 4
+    path = tmp_path / f"picture.{suffix}"
+    Image.fromarray(stored).save(path, exif=exif)
+
+    def seen(exif: Exif, drawn_on: tuple[int, int] | None = None) -> str:
+        picture = load_image(path, exif=exif, drawn_on=drawn_on)
+        assert image_size(path, name=None, exif=exif, drawn_on=drawn_on, max_pixels=100) == picture.size
+        pixels = np.asarray(picture)[:, :, 0]
+        letters = {value: letter for letter, value in GRAY.items()}
+        corners = [[letters[int(pixels[y, x])] for x in (0, -1)] for y in (0, -1)]
+        return "/".join("".join(row) for row in corners)
+
+    assert seen("apply") == UPRIGHT[orientation]
+    if suffix == "tif":  # its orientation is part of its layout
+        assert seen("ignore") == UPRIGHT[orientation]
+        return
+    assert seen("ignore") == UPRIGHT[1]
+    assert seen("auto") == UPRIGHT[1]
+    assert seen("auto", (6, 4)) == UPRIGHT[1]
+    assert seen("auto", (4, 6)) == UPRIGHT[orientation if orientation > 4 else 1]
+
+
+def test_transparency_leaves_the_colors_as_they_are_stored(tmp_path: Path) -> None:
+    Image.new("RGBA", (2, 2), (200, 100, 50, 0)).save(tmp_path / "a.png")
+    palette = Image.new("P", (2, 2))
+    palette.putpalette([200, 100, 50, 0, 0, 0])
+    palette.save(tmp_path / "b.png", transparency=bytes([7, 255]))
+    for name in ("a.png", "b.png"):
+        assert load_image(tmp_path / name).getpixel((0, 0)) == (200, 100, 50)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+def test_of_moving_pictures_the_first_frame_counts(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    path = tmp_path / f"moving.{suffix}"
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+    assert load_image(path).getpixel((4, 4)) == (255, 0, 0)
+
+
+def test_numbers_without_a_range_are_refused(tmp_path: Path) -> None:
+    Image.new("F", (2, 2), 0.5).save(tmp_path / "a.tif")
+    with pytest.raises(RegionError, match="floating-point"):
+        load_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK"])

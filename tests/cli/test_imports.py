@@ -28,6 +28,10 @@ LIGHT_MODULES = (
     "run_dir",
     "caption_job",
     "devices.fleet",
+    "sources",
+    "inspection",
+    "input_conversion",
+    "remote",
 )
 
 
@@ -96,7 +100,9 @@ def test_light_modules_import_neither_torch_nor_transformers(module: str) -> Non
     assert not loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["caption", "--help"], ["convert", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in ("caption", "inspect", "convert"))]
+)
 def test_help_imports_only_click(arguments: list[str]) -> None:
     loaded = modules_after(RUN_MAIN.format(arguments))
     assert "click" in loaded

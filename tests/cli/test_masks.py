@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
 from pdlm_cli.errors import RegionError
-from pdlm_cli.masks import decode, pack, stated_size
-from tests.cli.support import rle
+from pdlm_cli.masks import decode, encode, pack, stated_size
+from tests.cli.support import box_mask, rle
 
 SIDES = st.integers(1, 40)
 MASKS = hnp.arrays(bool, st.tuples(SIDES, SIDES), elements=st.booleans())
@@ -87,6 +87,21 @@ def test_digest_depends_on_the_pixels_not_on_how_they_are_written() -> None:
     assert pack(mask).digest != pack(mask.reshape(30, 20)).digest
 
 
+def test_boxes_and_whole_pictures_are_drawn() -> None:
+    assert np.array_equal(decode({"box": [1, 2, 3, 1]}, 6, 4), box_mask(6, 4, 1, 2, 3, 1))
+    assert np.array_equal(decode({"box": [-5, -5, 100, 100]}, 6, 4), np.ones((4, 6), bool))
+    assert np.array_equal(decode({"whole": True}, 6, 4), np.ones((4, 6), bool))
+    assert not decode({"box": [1, 1, 0, 0]}, 6, 4).any()
+
+
+@EVERY_MASK
+@given(MASKS)
+def test_what_is_encoded_decodes_again_here_and_in_pycocotools(mask: np.ndarray) -> None:
+    height, width = mask.shape
+    assert np.array_equal(decode(encode(mask), width, height), mask)
+    assert encode(mask) == rle(mask)
+
+
 SIZED = {"size": [4, 5]}
 BAD = {
     "nothing": None,
@@ -122,6 +137,16 @@ BAD = {
     "too long a number": SIZED | {"counts": "P" * 20 + "0"},
     "characters out of range": SIZED | {"counts": "~~"},
     "characters outside ASCII": SIZED | {"counts": "d0é"},
+    "endless counts": SIZED | {"counts": "0" * 4_000_001},
+    "endless runs": SIZED | {"counts": [0] * 4_000_001},
+    "endless polygons": [[0, 0, 3, 0, 3, 3]] * 10_001,
+    "box of text": {"box": "all"},
+    "box of three": {"box": [0, 0, 3]},
+    "box of nan": {"box": [0, 0, float("nan"), 3]},
+    "box inside out": {"box": [3, 3, -2, 2]},
+    "not the whole": {"whole": False},
+    "mask picture elsewhere": {"file": "mask.png"},
+    "unreadable": {"unreadable": "reason"},
 }
 
 
@@ -158,14 +183,14 @@ def fuzzed(count: int) -> list[str]:
     return texts
 
 
-def test_two_thousand_fuzzed_texts_decode_or_are_refused() -> None:
+def test_twenty_thousand_fuzzed_texts_decode_or_are_refused() -> None:
     decoded = 0
-    for text in fuzzed(2000):
+    for text in fuzzed(20_000):
         mask = decode_or_refuse({"size": [16, 24], "counts": text}, 24, 16)
         if mask is not None:
             assert np.array_equal(decode(rle(mask), 24, 16), mask)
             decoded += 1
-    assert 0 < decoded < 1000
+    assert 0 < decoded < 10_000
 
 
 @EVERY_MASK

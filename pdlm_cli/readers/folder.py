@@ -1,0 +1,231 @@
+"""A folder, or an archive, of pictures with their masks:
+
+masks/<stem>/<n>.png      a mask picture a region, its name the region's id
+<stem>_<n>.png            the same beside the picture or in masks/; or <stem>_mask_<n>, in any format
+masks/<stem>.png          one picture of all masks, whose values are the regions' ids
+<stem>.json               {"masks": [...]} as in the plain list, or SA-1B, beside the picture
+
+Subfolders have a folder `masks` of their own, or one of their path in the `masks` at the top. The first layout that a
+picture has counts.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+
+from pdlm_cli import strict_json
+from pdlm_cli.errors import RegionError
+from pdlm_cli.inputs import MAX_PIXELS
+from pdlm_cli.json_stream import Item
+from pdlm_cli.logs import log
+from pdlm_cli.mask_files import read_values
+from pdlm_cli.readers import plain, sa1b
+from pdlm_cli.readers.json_shape import shape_of
+from pdlm_cli.readers.records import ImageRecord, Records, RegionRecord, object_at
+from pdlm_cli.stores import Store
+
+NAME = "image-folder"
+EXPECTED = "a folder of pictures with masks/<stem>/<n>.png, <stem>_<n>.png, masks/<stem>.png or <stem>.json each"
+REGION_IDS: Final = "image"
+
+PICTURE = re.compile(r"(?P<stem>.+)\.(jpe?g|png|webp|bmp|tiff?|gif)", re.IGNORECASE | re.DOTALL)
+NUMBERED = re.compile(r"(?P<stem>.+?)(?P<mask>_mask)?_(?P<number>\d+)", re.DOTALL)
+MAX_FILE = 64 << 20  # bytes of one mask picture or JSON file
+MASKS = "masks"
+
+Take = Callable[[bytes], object]  # for a hash of everything that decides what the regions are
+
+
+def read(store: Store, take: Take) -> Records:
+    """All pictures that have masks, by name. Names of files are held in memory, their contents one at a time."""
+    layout, files = _Layout(store.names()), _Files(store, take)
+    without = 0
+    for picture in layout.pictures:
+        regions = _regions(picture, layout, files)
+        if regions is None:
+            without += 1
+            continue
+        yield ImageRecord(picture, picture)
+        yield from regions
+    if without == len(layout.pictures):
+        raise ValueError(f"none of {without} pictures has masks; expected {EXPECTED}")
+    if without:
+        log.warning("%d pictures of %s have no masks and are left out", without, store.location)
+
+
+def read_sa1b(store: Store, take: Take) -> Records:
+    """Every JSON file, by name. One that cannot be read is a region that cannot, so that its picture is told of."""
+    files = _Files(store, take)
+    for name in store.names():
+        if not name.endswith(".json"):
+            continue
+        image: ImageRecord | None = None
+        try:
+            for record in sa1b.read(_items(files.json(name))):
+                if isinstance(record, ImageRecord):
+                    file_name = _folder(name) + record.file_name
+                    record = image = ImageRecord(record.image_id, file_name, record.width, record.height)
+                yield record
+        except ValueError as error:
+            if image is None:
+                image = ImageRecord(name, name.removesuffix(".json") + ".jpg")
+                yield image
+            yield _unreadable(image.image_id, name, error)
+
+
+def is_sa1b(store: Store) -> bool:
+    """Whether the first JSON file of a folder is SA-1B."""
+    for name in store.names():
+        if name.endswith(".json"):
+            try:
+                return sa1b.recognises(shape_of(_items(_Files(store, len).json(name))))
+            except ValueError:
+                return False
+    return False
+
+
+class _Layout:
+    """Which files are pictures, and which are their masks. Keys are folder, with its slash, and stem."""
+
+    def __init__(self, names: Iterator[str]) -> None:
+        self.json: set[str] = set()
+        self.alone: dict[tuple[str, str], str] = {}  # in a folder of masks
+        self.numbered: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        self.together: dict[str, list[str]] = {}  # in a folder of masks, by the folder
+        beside: dict[tuple[str, str], list[str]] = {}
+        for name in names:
+            folder = _folder(name)
+            match = PICTURE.fullmatch(name, len(folder))
+            if match is None:
+                self.json |= {name} if name.endswith(".json") else set()
+            elif f"/{MASKS}/" in f"/{folder}":
+                self.alone[folder, match["stem"]] = name
+                self.together.setdefault(folder, []).append(name)
+                if number := NUMBERED.fullmatch(match["stem"]):
+                    self.numbered.setdefault((folder, number["stem"]), []).append((int(number["number"]), name))
+            else:
+                beside.setdefault((folder, match["stem"]), []).append(name)
+        self.pictures = sorted(
+            name for key, names in beside.items() for name in names if not self._is_mask(key, name, beside)
+        )
+
+    def _is_mask(self, key: tuple[str, str], name: str, beside: dict[tuple[str, str], list[str]]) -> bool:
+        """Whether a picture is a mask of the one beside it; if so, it is put down as that."""
+        folder, stem = key
+        number = NUMBERED.fullmatch(stem)
+        if number is None or (folder, number["stem"]) not in beside:
+            return False
+        if not number["mask"] and not name.lower().endswith(".png"):
+            return False
+        self.numbered.setdefault((folder, number["stem"]), []).append((int(number["number"]), name))
+        return True
+
+
+class _Files:
+    def __init__(self, store: Store, take: Take) -> None:
+        self._store, self._take = store, take
+
+    def bytes(self, name: str) -> bytes:
+        """Raises ValueError."""
+        with self._store.open(name) as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise ValueError(f"{name} has more than {MAX_FILE >> 20} MiB")
+        self._take(name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(data).digest())
+        return data
+
+    def json(self, name: str) -> Any:
+        return strict_json.loads(self.bytes(name))
+
+    def mask(self, name: str) -> dict[str, Any]:
+        """A mask picture as a mask: with a hash, so that the region is another one when the picture is."""
+        return {"file": name, "sha256": hashlib.sha256(self.bytes(name)).hexdigest()[:16]}
+
+
+def _regions(picture: str, layout: _Layout, files: _Files) -> list[RegionRecord] | None:
+    """The regions of a picture by the first layout it has, None if it has none."""
+    folder = _folder(picture)
+    match = PICTURE.fullmatch(picture, len(folder))
+    assert match is not None
+    stem = match["stem"]
+    homes = dict.fromkeys([f"{folder}{MASKS}/", f"{MASKS}/{folder}"])
+    for home in homes:
+        if together := layout.together.get(f"{home}{stem}/"):
+            return _mask_pictures(picture, sorted((*_natural(name), name) for name in together), files)
+    for home in [folder, *homes]:
+        if numbered := layout.numbered.get((home, stem)):
+            return _mask_pictures(picture, sorted((number, str(number), name) for number, name in numbered), files)
+    for home in homes:
+        if (home, stem) in layout.alone:
+            return _instances(picture, layout.alone[home, stem], files)
+    name = f"{folder}{stem}.json"
+    return _listed(picture, name, files) if name in layout.json else None
+
+
+def _mask_pictures(picture: str, masks: Sequence[tuple[int, str, str]], files: _Files) -> list[RegionRecord]:
+    """masks: of each its number, id and file."""
+    return [_told(picture, region_id, name, files.mask) for _, region_id, name in masks]
+
+
+def _told(image_id: str, region_id: str, name: str, mask: Callable[[str], Any]) -> RegionRecord:
+    try:
+        return RegionRecord(image_id, region_id, mask(name))
+    except ValueError as error:
+        return RegionRecord(image_id, region_id, {"unreadable": f"{name}: {error}"})
+
+
+def _instances(picture: str, name: str, files: _Files) -> list[RegionRecord]:
+    try:
+        mask = files.mask(name)
+        values = np.unique(read_values(BytesIO(files.bytes(name)), name, MAX_PIXELS))
+    except ValueError as error:
+        return [_unreadable(picture, name, error)]
+    return [RegionRecord(picture, str(value), mask | {"id": int(value)}) for value in values if value]
+
+
+def _listed(picture: str, name: str, files: _Files) -> list[RegionRecord]:
+    """What the JSON beside a picture says; names of mask pictures in it are relative to its folder."""
+    try:
+        value = object_at(files.json(name), name)
+        if sa1b.recognises(shape_of(_items(value))):
+            found = sa1b.read(_items(value))
+        else:
+            found = plain.masks_of(value, picture, name)
+        regions = [record for record in found if isinstance(record, RegionRecord)]
+    except ValueError as error:
+        return [_unreadable(picture, name, error)]
+    return [RegionRecord(picture, region.region_id, _below(_folder(name), region.mask)) for region in regions]
+
+
+def _below(folder: str, mask: Any) -> Any:
+    if isinstance(mask, dict) and isinstance(mask.get("file"), str):
+        return mask | {"file": folder + mask["file"]}
+    return mask
+
+
+def _unreadable(image_id: str, name: str, error: ValueError) -> RegionRecord:
+    reason = str(error) if isinstance(error, RegionError) else f"{name}: {error}"
+    return RegionRecord(image_id, "unreadable", {"unreadable": reason})
+
+
+def _items(value: Any) -> Iterator[Item]:
+    """A value as a stream of its items."""
+    for key, found in object_at(value, "the file").items():
+        if isinstance(found, list) and found:
+            yield from (Item(key, i, item) for i, item in enumerate(found))
+        else:
+            yield Item(key, None, found)
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Number and id of a mask picture that is named by its number; others come first, by name."""
+    stem = name[len(_folder(name)) : name.rindex(".")]
+    return (int(stem) if stem.isascii() and stem.isdigit() else -1), stem
+
+
+def _folder(name: str) -> str:
+    return name[: name.rfind("/") + 1]

@@ -1,0 +1,32 @@
+"""LVIS: COCO instances whose images have an address instead of a file name. Nothing is ever fetched from it."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from pdlm_cli.json_stream import Item
+from pdlm_cli.readers import coco
+from pdlm_cli.readers.json_shape import Shape
+from pdlm_cli.readers.records import Records, name_at
+
+NAME = "lvis"
+EXPECTED = "LVIS: COCO instances whose images have 'coco_url' instead of 'file_name'"
+REGION_IDS = coco.REGION_IDS
+
+
+def recognises(shape: Shape) -> bool:
+    image = shape.first("images")
+    return coco.recognises(shape) and "coco_url" in image and "file_name" not in image
+
+
+def read(items: Iterable[Item]) -> Records:
+    """As COCO; an image's file name is the last segment of its address."""
+    return coco.read_instances(items, _last_segment)
+
+
+def _last_segment(image: dict[str, Any], where: str) -> str:
+    address = name_at(image, "coco_url", where, "an address that ends in the file name")
+    name = urlsplit(address).path.rsplit("/", 1)[-1]
+    if not name:
+        raise ValueError(f"{where} 'coco_url' must end in a file name, found {address!r}")
+    return name

@@ -1,0 +1,148 @@
+"""`pdlm inspect`, and the conversions of inputs, as commands."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pdlm_cli.main import main
+from tests.cli.support import Dataset, box_mask, rle
+from tests.cli.test_help import ALL
+from tests.cli.written_inputs import FOLDER
+
+
+def pdlm(*arguments: Any) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+@pytest.fixture
+def faulty(dataset: Dataset) -> Dataset:
+    """An image of each kind of fault, and one that is well."""
+    first = dataset.image()
+    dataset.region(first, rle(box_mask(40, 30, 1, 1, 3, 3)))
+    dataset.region(first, [[1, 1, 4, 1, 4, 4, 1, 4]])  # the same pixels
+    dataset.region(first, "nonsense", category_id=9)
+    dataset.region(first, rle(box_mask(40, 30, 0, 0, 0, 0)))
+    dataset.region(first, rle(box_mask(30, 40, 1, 1, 3, 3)))
+    dataset.region(dataset.image(write=False))
+    dataset.region(dataset.image(name="\x1b[31mred.png"), {"size": [30, 40], "counts": [1200]})
+    dataset.write()
+    return dataset
+
+
+def test_what_is_found_is_told_in_json(faulty: Dataset) -> None:
+    result = pdlm("inspect", faulty.file, "--json")
+    assert result.exit_code == 3, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["format"], found["images"], found["regions"]) == ("coco-instances", 3, 7)
+    assert found["regions_per_image"] == {"min": 1, "mean": pytest.approx(7 / 3), "max": 5}
+    assert found["width"] == {"min": 40, "mean": 40, "max": 40}
+    assert found["categories"] == {"thing": 6}
+    assert found["mask_kinds"] == {"run lengths": 4, "polygons": 1, "none": 1, "uncompressed run lengths": 1}
+    assert found["problems"] == {"empty_mask": 2, "bad_mask": 1, "size_mismatch": 1, "duplicate_mask": 1}
+    assert found["examples"]["duplicate_mask"] == ["region 2 of image 1: the same pixels as region 1"]
+    with_pictures = json.loads(pdlm("inspect", faulty.file, "--pictures", "--json").stdout)
+    assert with_pictures["problems"] == found["problems"] | {"missing_image": 1}
+
+
+def test_tables_for_people_go_to_stderr_and_cannot_style_it(faulty: Dataset) -> None:
+    faulty.coco["categories"][0]["name"] = "\x1b[31m[red]thing[/red]"
+    faulty.write()
+    result = pdlm("inspect", faulty.file)
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert "[red]thing[/red]" in result.stderr
+    assert "\x1b" not in result.stderr
+    assert "size_mismatch" in result.stderr
+
+
+def test_duplicates_alone_are_no_error(dataset: Dataset) -> None:
+    for _ in range(2):
+        dataset.region(1 if dataset.coco["images"] else dataset.image(), rle(box_mask(40, 30, 1, 1, 3, 3)))
+    result = pdlm("inspect", dataset.write(), "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["problems"] == {"duplicate_mask": 1}
+
+
+def test_a_forged_size_costs_no_memory(dataset: Dataset) -> None:
+    image = dataset.image()
+    dataset.coco["images"][0] |= {"width": 1_000_000, "height": 1_000_000}
+    dataset.region(image, {"size": [1_000_000, 1_000_000], "counts": [10**12]})
+    result = pdlm("inspect", dataset.write(), "--json")
+    assert json.loads(result.stdout)["problems"] == {"bad_image": 1}
+
+
+def test_polygons_of_images_of_no_size_are_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{"image": "a.png", "masks": [[0, 0, 2, 0, 2, 2]]}]))
+    assert json.loads(pdlm("inspect", tmp_path / "a.json", "--json").stdout)["unchecked"] == 1
+
+
+def test_previews_are_drawn(faulty: Dataset, tmp_path: Path) -> None:
+    result = pdlm("inspect", faulty.file, "--preview", tmp_path / "look.png", "--limit", 1, "--json")
+    assert json.loads(result.stdout)["images"] == 1
+    with Image.open(tmp_path / "look.png") as picture:
+        assert picture.width > 300
+        assert len(picture.getcolors(1 << 24) or []) > 100
+    result = pdlm("inspect", faulty.file, "--preview", tmp_path / "none/look.png")
+    assert result.exit_code == 5
+
+
+def test_regions_that_fail_keep_their_rows_through_conversions(faulty: Dataset, tmp_path: Path) -> None:
+    """What captioning the copies would say is what captioning the original would."""
+    problems = json.loads(pdlm("inspect", faulty.file, "--json").stdout)["problems"]
+    images = ["--images", faulty.folder]
+    result = pdlm("convert", "manifest", faulty.file, tmp_path / "a.parquet", "--json", *images)
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == {
+        "images": 3,
+        "regions": 7,
+        "errors": {"bad_mask": 1, "empty_mask": 2},
+    }
+    assert "bad_mask" in result.stderr
+    assert pdlm("convert", "coco", faulty.file, tmp_path / "b.json", *images).exit_code == 3
+    for copy in ("a.parquet", "b.json"):
+        found = json.loads(pdlm("inspect", tmp_path / copy, "--pictures", "--json", *images).stdout)
+        assert found["regions"] == 7
+        assert found["problems"] == problems | {"missing_image": 1}
+
+
+def test_outputs_are_only_replaced_when_told(tmp_path: Path) -> None:
+    source, out = FOLDER / "coco/masks.json", tmp_path / "a.parquet"
+    assert pdlm("convert", "manifest", source, out).exit_code == 0
+    result = pdlm("convert", "manifest", source, out)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert pdlm("convert", "manifest", source, out, "--overwrite", "--embed").exit_code == 0
+    assert pdlm("convert", "coco", source, tmp_path / "none/a.json").exit_code == 5
+
+
+def test_inputs_that_cannot_be_read_exit_4(tmp_path: Path) -> None:
+    for command in (["inspect"], ["convert", "coco"], ["convert", "manifest"]):
+        out = [] if command == ["inspect"] else [tmp_path / "out"]
+        result = pdlm(*command, tmp_path / "none.json", *out)
+        assert result.exit_code == 4
+        assert "none.json" in result.stderr
+    assert pdlm("inspect", FOLDER / "coco/masks.json", "--images", tmp_path / "none").exit_code == 4
+
+
+EXAMPLES = [
+    line.strip()
+    for path in (("inspect",), ("convert", "manifest"), ("convert", "coco"))
+    for line in (ALL[path].help or "").split("Examples:")[1].splitlines()
+    if line.strip().startswith("pdlm")
+]
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    (tmp_path / "masks.json").write_bytes((FOLDER / "coco/masks.json").read_bytes())
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "photos" / name).write_bytes((FOLDER / "coco" / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    result = pdlm(*shlex.split(line)[1:])
+    assert result.exit_code == 0, result.stderr

@@ -1,0 +1,88 @@
+"""Incremental runs: what an earlier run has done is left out, what has changed or failed is not."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pdlm_cli.errors import ConfigError, InputError
+from pdlm_cli.manifest import open_manifest
+from tests.cli.support import Dataset, StubEngine, box_mask, rle
+from tests.cli.test_captioning import rows_of, run
+
+
+def names(out: Path) -> list[str]:
+    return sorted({row["image_id"] for row in rows_of(out)})
+
+
+def test_only_new_and_changed_and_failed_images_are_captioned(dataset: Dataset, tmp_path: Path) -> None:
+    for _ in range(5):
+        dataset.region(dataset.image())
+    dataset.coco["images"][3]["file_name"] = "lost.png"
+    run(dataset, tmp_path / "first", StubEngine())
+    run(dataset, tmp_path / "same", StubEngine(), since=(tmp_path / "first",))
+    assert names(tmp_path / "same") == ["4"]  # an error is no result
+
+    dataset.coco["annotations"][0]["segmentation"] = rle(box_mask(40, 30, 9, 9, 9, 9))
+    dataset.region(2)
+    (dataset.folder / "5.png").rename(dataset.folder / "renamed.png")
+    dataset.coco["images"][4]["file_name"] = "renamed.png"
+    dataset.region(dataset.image())
+    run(dataset, tmp_path / "second", StubEngine(), since=(tmp_path / "first",))
+    assert names(tmp_path / "second") == ["1", "2", "4", "5", "6"]
+    assert [row["region_id"] for row in rows_of(tmp_path / "second") if row["image_id"] == "2"] == ["2", "6"]
+    run(dataset, tmp_path / "third", StubEngine(), since=(tmp_path / "first", tmp_path / "second"))
+    assert names(tmp_path / "third") == ["4"]
+
+
+def test_a_picture_of_other_content_is_captioned_again(dataset: Dataset, tmp_path: Path) -> None:
+    """Where the earlier table has the hashes of the pictures."""
+    import hashlib
+
+    for _ in range(2):
+        dataset.region(dataset.image())
+    run(dataset, tmp_path / "first", StubEngine())
+    (part,) = (tmp_path / "first/data").glob("*.parquet")
+    table = pq.read_table(part)
+    files = [(dataset.folder / path).read_bytes() for path in table["image_path"].to_pylist()]
+    hashes = pa.array([hashlib.sha256(data).hexdigest() for data in files])
+    pq.write_table(table.append_column("image_sha256", hashes), part)
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(dataset.folder / "1.png")
+    run(dataset, tmp_path / "second", StubEngine(), since=(tmp_path / "first",))
+    assert names(tmp_path / "second") == ["1"]
+
+
+def test_since_is_part_of_the_plan(dataset: Dataset, tmp_path: Path) -> None:
+    import json
+
+    for _ in range(2):
+        dataset.region(dataset.image())
+    run(dataset, tmp_path / "first", StubEngine(), limit=1)
+    plans = set()
+    for name, since in (("a", ()), ("b", (tmp_path / "first",))):
+        run(dataset, tmp_path / name, StubEngine(), since=since)
+        plans.add(json.loads((tmp_path / name / "_pdlm/run.json").read_text())["hashes"]["plan"])
+    assert len(plans) == 2
+
+
+def test_what_is_no_run_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    dataset.region(dataset.image())
+    with pytest.raises(ConfigError, match="expected the output of an earlier run"):
+        run(dataset, tmp_path / "a", StubEngine(), since=(tmp_path / "none",))
+    (tmp_path / "odd/data").mkdir(parents=True)
+    (tmp_path / "odd/data/part-00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="of an earlier run"):
+        run(dataset, tmp_path / "b", StubEngine(), since=(tmp_path / "odd",))
+
+
+def test_nothing_is_left_of_an_index(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
+    dataset.region(dataset.image())
+    before = sorted(tmp_path.rglob("*"))
+    manifest = open_manifest(dataset.write())
+    assert manifest.images == 1
+    del manifest
+    assert sorted(path for path in tmp_path.rglob("*") if path not in before) == [dataset.file]
