@@ -82,7 +82,9 @@ def write_manifest(manifest: Manifest, sources: Sources, out: Path, *, embed: bo
     """
     converted = Converted()
     schema = ROW_AN_IMAGE if embed else ROW_A_REGION
-    with open_atomic(out) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    # Readers hold a page whole, and pages are only ended between write batches.
+    options = {"write_batch_size": 1} if embed else {}
+    with open_atomic(out) as file, pq.ParquetWriter(file, schema, compression="zstd", **options) as writer:
         rows: list[dict[str, Any]] = []
         weight = 0
         for entry in manifest:

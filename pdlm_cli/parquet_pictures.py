@@ -9,7 +9,7 @@ from pdlm_cli.regions import ParquetCell
 
 BATCH_ROWS = 4
 KEPT_ROWS = 64  # threads ask for pictures a little out of order; what was passed over is kept so long
-KEPT_BYTES = 256 << 20
+KEPT_BYTES = 128 << 20
 
 
 class ParquetPictures:
