@@ -276,7 +276,7 @@ def test_five_thousand_regions_open_within_seconds(browser: Browser, dataset: Da
     with look_at(browser, out / "report.html") as look:
         page = look.page
         page.locator(".pin").first.wait_for()
-        assert time.monotonic() - started < 15  # two on an idle machine
+        assert time.monotonic() - started < 60  # one or two on an idle machine
         expect(page.locator("#count")).to_have_text("5,000 regions in 200 pictures")
         assert page.locator("img").count() < 50  # the others come when they are scrolled to
         started = time.monotonic()
@@ -285,7 +285,7 @@ def test_five_thousand_regions_open_within_seconds(browser: Browser, dataset: Da
         last.locator("img").wait_for()
         page.get_by_label("Text").fill("lamp")
         expect(page.locator("#count")).to_have_text("1,250 of 5,000 regions in 200 pictures")
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
 
 
 def test_the_report_of_a_real_run(browser: Browser, tmp_path: Path) -> None:
