@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -42,7 +43,8 @@ class Running:
     server: "ForkServer"
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it was through already
+            os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
         """Its exit code, negative for a signal."""

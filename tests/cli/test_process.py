@@ -111,6 +111,7 @@ def test_a_signal_while_the_model_loads_ends_at_once(dataset: Dataset, tmp_path:
     dataset.region(dataset.image())
     process = start(*caption(dataset, tmp_path / "out"))
     assert process.stderr is not None
+    assert "is coco-instances" in process.stderr.readline()
     assert "loading the model" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=LIMIT_S)
