@@ -5,10 +5,16 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 PassErrorCode = Literal["device_oom", "device_error", "nan_logits", "timeout"]  # of all regions of a pass
-ErrorCode = (
-    Literal["missing_image", "outside_root", "bad_image", "bad_mask", "empty_mask", "size_mismatch", "too_many_regions"]
-    | PassErrorCode
-)
+ErrorCode = Literal[
+    "missing_image",
+    "outside_root",
+    "bad_image",
+    "bad_mask",
+    "empty_mask",
+    "size_mismatch",
+    "too_many_regions",
+    PassErrorCode,
+]
 
 # What to do about each, whichever region it was.
 REMEDIES: Mapping[str, str] = {

@@ -117,6 +117,9 @@ def test_seeds_belong_to_regions_and_follow_the_seed_of_the_run(dataset: Dataset
     assert len({caption.split()[-1] for caption in captions["a"]}) == 3
 
 
+@pytest.mark.fault("mask of another size than the picture")
+@pytest.mark.fault("empty mask")
+@pytest.mark.fault("missing picture, all missing")
 def test_each_fault_is_an_error_row_and_its_neighbours_go_on(dataset: Dataset, tmp_path: Path) -> None:
     good = dataset.image()
     dataset.region(good)
@@ -175,6 +178,7 @@ def test_errors_within_the_allowed_rate_are_a_success(dataset: Dataset, tmp_path
     assert run(dataset, tmp_path / "b", StubEngine(), max_error_rate=0.24).exit_code == 3
 
 
+@pytest.mark.fault("missing picture, all missing")
 def test_no_image_at_all_is_an_unreadable_input(dataset: Dataset, tmp_path: Path) -> None:
     for _ in range(3):
         dataset.region(dataset.image(write=False))
@@ -342,6 +346,7 @@ def test_a_run_ahead_that_is_abandoned_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.fault("malformed RLE or polygon")
 def test_deeply_nested_masks_are_error_rows(dataset: Dataset, tmp_path: Path) -> None:
     image = dataset.image()
     deep: list[Any] = []

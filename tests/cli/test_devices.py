@@ -16,8 +16,6 @@ from tests.cli.support import CHECKPOINT, Dataset, no_thread_left
 from tests.cli.test_captioning import many, rows_of, run
 from tests.cli.test_process import LIMIT_S, caption, start
 
-MEMORY = "device out of memory"
-LOST = "device error, NaN logits, hung pass"
 DECODE = {"steps": 2, "length": 4}
 FAST = ["--steps", 2, "--length", 4]
 
@@ -62,8 +60,8 @@ def check_rows(out: Path, expected: dict[str, dict[str, Any]], codes: dict[int, 
             assert (row["pass_id"], row["pass_size"]) == (expected[key]["pass_id"], expected[key]["pass_size"])
 
 
-@pytest.mark.fault(MEMORY)
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device out of memory")
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_a_run_outlives_too_little_memory_and_nan_and_a_worker_that_dies_once(
     dataset: Dataset, tmp_path: Path, expected: dict[str, dict[str, Any]]
 ) -> None:
@@ -80,7 +78,7 @@ def test_a_run_outlives_too_little_memory_and_nan_and_a_worker_that_dies_once(
     assert [line["passes"] for line in log if line.get("event") == "batch_size"] == [2, 1]
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_a_run_outlives_lost_workers_until_the_device_is_broken(
     dataset: Dataset, tmp_path: Path, expected: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +114,7 @@ def test_two_workers_write_what_one_does(
     check_rows(tmp_path / "rest", expected, {})
 
 
-@pytest.mark.fault(MEMORY)
+@pytest.mark.fault("device out of memory")
 def test_memory_that_the_cpu_does_not_have_is_told_apart_from_a_bug() -> None:
     with pytest.raises(OutOfDeviceMemory, match="can't allocate memory"), device_errors():
         torch.empty(1 << 55, dtype=torch.uint8)

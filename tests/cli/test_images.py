@@ -30,6 +30,7 @@ def test_a_picture_is_found_below_its_root(photo: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["none.jpg", "", ".", "photo.jpg/x", "x" * 300 + ".jpg", "a\0b.jpg"])
+@pytest.mark.fault("unicode: NFC or NFD, NUL, 300 characters")
 def test_what_cannot_be_a_file_is_missing(photo: Path, name: str) -> None:
     with pytest.raises(RegionError) as caught:
         find_image(photo.parent, name, allow_outside=False)
@@ -37,6 +38,7 @@ def test_what_cannot_be_a_file_is_missing(photo: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["absolute", "parent", "link"])
+@pytest.mark.fault("path traversal, absolute path, symlink out of the root")
 def test_names_that_leave_the_root_are_refused_unless_allowed(photo: Path, kind: str) -> None:
     root = photo.parent.parent / "other"
     root.mkdir()
@@ -48,6 +50,7 @@ def test_names_that_leave_the_root_are_refused_unless_allowed(photo: Path, kind:
     assert find_image(root, name, allow_outside=True) == photo
 
 
+@pytest.mark.fault("path traversal, absolute path, symlink out of the root")
 def test_what_lies_outside_is_not_told(photo: Path) -> None:
     with pytest.raises(RegionError) as caught:
         find_image(photo.parent, "../none.jpg", allow_outside=False)
@@ -55,6 +58,7 @@ def test_what_lies_outside_is_not_told(photo: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
+@pytest.mark.fault("truncated or corrupt image")
 def test_cut_pictures_are_bad(photo: Path, share: float) -> None:
     data = photo.read_bytes()
     photo.write_bytes(data[: int(share * len(data))])
@@ -70,6 +74,7 @@ def test_formats_beyond_the_list_are_bad(photo: Path) -> None:
     assert code_of(caught) == "bad_image"
 
 
+@pytest.mark.fault("decompression bomb")
 def test_a_picture_of_forged_size_is_bad(tmp_path: Path) -> None:
 
     def chunk(name: bytes, data: bytes) -> bytes:
@@ -83,6 +88,7 @@ def test_a_picture_of_forged_size_is_bad(tmp_path: Path) -> None:
     assert code_of(caught) == "bad_image"
 
 
+@pytest.mark.fault("decompression bomb")
 def test_the_limit_of_pixels_is_ours_to_set(photo: Path) -> None:
     assert load_image(photo, max_pixels=4800).size == (80, 60)
     with pytest.raises(RegionError, match=r"80 x 60 pixels.*--max-pixels 4799") as caught:
@@ -92,6 +98,7 @@ def test_the_limit_of_pixels_is_ours_to_set(photo: Path) -> None:
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
 @pytest.mark.parametrize("asked", ["NFC", "NFD"])
+@pytest.mark.fault("unicode: NFC or NFD, NUL, 300 characters")
 def test_letters_with_accents_are_found_however_they_are_spelt(photo: Path, stored: str, asked: str) -> None:
     path = photo.rename(photo.parent / unicodedata.normalize(stored, "b\u00fcro.jpg"))
     assert find_image(path.parent, unicodedata.normalize(asked, "b\u00fcro.jpg"), allow_outside=False) == path
@@ -104,6 +111,7 @@ GRAY = {"a": 10, "b": 90, "c": 170, "d": 250}
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.fault("EXIF rotation")
 def test_pictures_are_turned_as_exif_says(tmp_path: Path, orientation: int, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -129,6 +137,7 @@ def test_pictures_are_turned_as_exif_says(tmp_path: Path, orientation: int, suff
     assert seen("auto", (4, 6)) == UPRIGHT[orientation if orientation > 4 else 1]
 
 
+@pytest.mark.fault("16-bit, CMYK, palette, alpha, animated")
 def test_transparency_leaves_the_colors_as_they_are_stored(tmp_path: Path) -> None:
     Image.new("RGBA", (2, 2), (200, 100, 50, 0)).save(tmp_path / "a.png")
     palette = Image.new("P", (2, 2))
@@ -139,6 +148,7 @@ def test_transparency_leaves_the_colors_as_they_are_stored(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+@pytest.mark.fault("16-bit, CMYK, palette, alpha, animated")
 def test_of_moving_pictures_the_first_frame_counts(tmp_path: Path, suffix: str) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     path = tmp_path / f"moving.{suffix}"
@@ -154,6 +164,7 @@ def test_numbers_without_a_range_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK"])
+@pytest.mark.fault("16-bit, CMYK, palette, alpha, animated")
 def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
     Image.new("RGB", (5, 4), (255, 255, 255)).convert(mode).save(path)
@@ -162,6 +173,7 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert picture.getpixel((2, 2)) == (255, 255, 255)
 
 
+@pytest.mark.fault("16-bit, CMYK, palette, alpha, animated")
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     values = np.array([[0, 256, 32768, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")

@@ -87,6 +87,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "message"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.fault("duplicate ids or keys, NaN, depth 5,000")
 def test_what_is_refused_is_named(data: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         whole(data)

@@ -122,6 +122,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("value", "message"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.fault("duplicate ids or keys, NaN, depth 5,000")
 def test_what_is_ambiguous_is_refused_with_the_place(tmp_path: Path, value: Any, message: str) -> None:
     path = written(tmp_path, value)
     with pytest.raises(InputError, match=message) as caught:
@@ -130,6 +131,7 @@ def test_what_is_ambiguous_is_refused_with_the_place(tmp_path: Path, value: Any,
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.fault("duplicate ids or keys, NaN, depth 5,000")
 def test_the_first_ten_repeated_ids_are_listed(tmp_path: Path) -> None:
     value = coco(1, 30)
     for annotation in value["annotations"]:

@@ -162,6 +162,7 @@ def decode_or_refuse(segmentation: object, width: int = 5, height: int = 4) -> n
 
 
 @pytest.mark.parametrize("segmentation", BAD.values(), ids=BAD.keys())
+@pytest.mark.fault("malformed RLE or polygon")
 def test_what_is_no_mask_is_refused_cleanly(segmentation: object) -> None:
     assert decode_or_refuse(segmentation) is None
 
@@ -183,6 +184,7 @@ def fuzzed(count: int) -> list[str]:
     return texts
 
 
+@pytest.mark.fault("malformed RLE or polygon")
 def test_twenty_thousand_fuzzed_texts_decode_or_are_refused() -> None:
     decoded = 0
     for text in fuzzed(20_000):
@@ -195,6 +197,7 @@ def test_twenty_thousand_fuzzed_texts_decode_or_are_refused() -> None:
 
 @EVERY_MASK
 @given(JSON)
+@pytest.mark.fault("malformed RLE or polygon")
 def test_any_json_value_is_a_mask_or_refused(value: object) -> None:
     mask = decode_or_refuse(value)
     assert mask is None or mask.shape == (4, 5)

@@ -13,9 +13,6 @@ from pdlm_cli.devices.recovery import Device, Patience
 from pdlm_cli.engine import PassFailure
 from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory
 
-MEMORY = "device out of memory"
-LOST = "device error, NaN logits, hung pass"
-
 
 class Loaded:
     model_sha256 = "0" * 64
@@ -84,7 +81,7 @@ def told(results: Sequence[Any]) -> list[str]:
     ]
 
 
-@pytest.mark.fault(MEMORY)
+@pytest.mark.fault("device out of memory")
 def test_half_as_many_passes_are_tried_until_they_fit_and_the_size_is_kept(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,14 +93,14 @@ def test_half_as_many_passes_are_tried_until_they_fit_and_the_size_is_kept(
     assert (device.most, device.restarts) == (2, 0)
 
 
-@pytest.mark.fault(MEMORY)
+@pytest.mark.fault("device out of memory")
 def test_a_pass_that_does_not_fit_alone_is_a_failure_and_its_neighbours_go_on(device: Device) -> None:
     assert told(device.caption(["a", "b", "big", "c"])) == ["a", "b", "device_oom", "c"]
     assert told(device.caption(["big"])) == ["device_oom"]
     assert device.restarts == 0
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 @pytest.mark.parametrize(("culprit", "code"), [("bad", "device_error"), ("slow", "timeout")])
 def test_after_a_loss_passes_are_tried_one_by_one_and_the_culprit_is_found(
     device: Device, culprit: str, code: str
@@ -119,19 +116,19 @@ def test_after_a_loss_passes_are_tried_one_by_one_and_the_culprit_is_found(
     assert script.alive == 0
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_what_a_fresh_worker_can_do_is_no_failure(device: Device) -> None:
     assert told(device.caption(["once"])) == ["once"]
     assert told(device.caption(["a", "once"])) == ["a", "once"]
     assert device.restarts == 1
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_a_pass_too_large_for_a_fresh_worker_is_told_apart(device: Device) -> None:
     assert told(device.caption(["once", "big"])) == ["once", "device_oom"]
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 @pytest.mark.parametrize("batches", [[["bad", "slow"]], [["bad"], ["slow"]], [["a", "bad"], ["slow", "b"]]])
 def test_two_culprits_with_nothing_between_them_are_the_device(device: Device, batches: list[list[str]]) -> None:
     with pytest.raises(DeviceError, match=r"First: lost with bad\. Then: lost with slow"):
@@ -140,20 +137,20 @@ def test_two_culprits_with_nothing_between_them_are_the_device(device: Device, b
     assert worker(device).alive == 0
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_culprits_with_good_passes_between_them_are_not(device: Device) -> None:
     assert told(device.caption(["bad", "a", "bad"])) == ["device_error", "a", "device_error"]
     assert device.restarts == 3
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_a_device_that_no_fresh_worker_can_use_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     device = make(monkeypatch, checkpoint="broken")
     with pytest.raises(DeviceError, match=r"lost with bad; and no fresh worker could be started: no such device"):
         device.caption(["bad"])
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_a_checkpoint_that_has_changed_meanwhile_is_refused(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Loaded, "model_sha256", "1" * 64)
     device.loaded = type("Before", (), {"model_sha256": "0" * 64})()
@@ -161,7 +158,7 @@ def test_a_checkpoint_that_has_changed_meanwhile_is_refused(device: Device, monk
         device.caption(["bad"])
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_patience_grows_with_what_was_seen() -> None:
     patience = Patience(None)
     assert patience.limit_s(2, fresh=True) == 2 * Patience.FIRST_S

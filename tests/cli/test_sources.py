@@ -78,6 +78,7 @@ def test_pictures_are_read_inside_archives(tmp_path: Path, pack: Any) -> None:
     assert not list(tmp_path.glob("*.png"))
 
 
+@pytest.mark.fault("path traversal, absolute path, symlink out of the root")
 def test_links_in_archives_are_not_followed(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
@@ -252,6 +253,7 @@ def test_a_folder_is_another_input_when_a_mask_in_it_changes(tmp_path: Path) -> 
     assert len(hashes) == len(masks) == 2
 
 
+@pytest.mark.fault("EXIF rotation")
 def test_exif_follows_the_size_the_masks_belong_to(dataset: Dataset) -> None:
     """One photo, of which one tool saw 6 x 4 pixels and another, which turned it, 4 x 6."""
     exif = Image.Exif()

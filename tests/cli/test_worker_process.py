@@ -17,7 +17,6 @@ from pdlm_cli.errors import ConfigError
 from tests.cli.support import no_thread_left
 from tests.cli.test_process import alive
 
-LOST = "device error, NaN logits, hung pass"
 BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
 
 # The inside of a real worker, with an engine that does what it is given: pieces of Python.
@@ -99,7 +98,7 @@ def test_a_checkpoint_that_cannot_be_loaded_is_the_users_error(monkeypatch: pyte
         made.load(60)
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 def test_an_error_of_the_device_is_the_last_word_of_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     with worker(monkeypatch) as made:
         made.load(60)
@@ -115,7 +114,7 @@ def test_a_bug_comes_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None
             made.caption(["1 / 0"], 60)
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 @pytest.mark.parametrize(
     ("script", "message"),
     [
@@ -130,7 +129,7 @@ def test_a_worker_that_dies_says_how(monkeypatch: pytest.MonkeyPatch, script: st
         assert caught.value.code == "device_error"
 
 
-@pytest.mark.fault(LOST)
+@pytest.mark.fault("device error, NaN logits, hung pass")
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_worker_that_takes_too_long_is_killed(monkeypatch: pytest.MonkeyPatch, stopped: bool) -> None:
     """Asleep, or stopped, with more to be sent to it than a socket holds."""
