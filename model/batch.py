@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import PerceptionDLMConfig
-from model.layout import Kind, Layout
+from model.layout import Kind, Layout, plan_pass
 from model.preprocess import PreparedImage, PreparedPass
+from model.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ class Batch:
     def answer(self) -> slice:
         """The part of the sequence after the prefixes."""
         return slice(self.prefix, self.input_ids.shape[1])
+
+
+def plan_blank(
+    tokens: Tokens, config: PerceptionDLMConfig, prepared: PreparedPass, length: int, instruction: str | None
+) -> Layout:
+    """The layout of a pass whose captions, of `length` slots each, are still to be written."""
+    return plan_pass(
+        tokens,
+        config,
+        tiles=len(prepared.image.tiles),
+        captions=[[tokens.mask] * length] * len(prepared.order),
+        markers=prepared.markers,
+        instruction=instruction,
+    )
 
 
 def collate_passes(

@@ -1,7 +1,10 @@
 """What decoding gives: captions of regions and of passes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from model.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,18 @@ class PassCaptions:
     encode_ms: float
     decode_ms: float
     broken: bool
+
+
+def cut_caption(tokens: Tokens, ids: Sequence[int], confidence: Sequence[float], steps: int) -> Caption:
+    """The caption in a span of slots: what comes before its own first end token."""
+    ends = (tokens.end_of_turn, tokens.end_of_text)
+    length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    counted = confidence[: length + 1]
+    return Caption(
+        text=tokens.decode(ids[:length]),
+        tokens=list(ids[:length]),
+        finish_reason="eos" if length < len(ids) else "length",
+        tokens_generated=length,
+        mean_confidence=sum(counted) / len(counted),
+        denoise_steps=steps,
+    )

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from model.batch import collate_images
-from model.decode import NAN_LOGITS, Caption, cut_caption
+from model.captions import Caption, cut_caption
+from model.decode import NAN_LOGITS
 from model.denoiser import slot_logits
-from model.diffusion import Denoised, Sampling, denoise_blocks
 from model.layout import Layout, plan_chat
 from model.preprocess import PreparedImage
+from model.rules import Denoised, denoise_blocks
+from model.sampling import Sampling
 
 if TYPE_CHECKING:  # the model calls this module
     from model.pdlm import PerceptionDLMBase

@@ -1,6 +1,5 @@
 """From prepared passes to captions."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,13 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.batch import Batch, collate_passes
-from model.captions import Caption, PassCaptions
+from model.batch import Batch, collate_passes, plan_blank
+from model.captions import PassCaptions, cut_caption
 from model.config import PerceptionDLMConfig, RegionConfig
 from model.denoiser import CACHES, refresh_every, slot_logits
-from model.diffusion import Denoised, Sampling, denoise_remask, denoise_reveal
-from model.layout import plan_pass
 from model.preprocess import PreparedPass
+from model.rules import Denoised, Rule, denoise
+from model.sampling import Sampling
+from model.stream import CaptionStream, now
 from model.tokens import Tokens
 
 if TYPE_CHECKING:  # the model calls this module
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # the model calls this module
 Watch = Callable[[list[list[list[int]]]], None]
 WatchByName = Callable[[dict[int, list[int]]], None]
 
-SAMPLERS = ("remask", "topk", "threshold")
 NAN_LOGITS = "the model gave NaN or infinite logits; if it does so often, try another dtype (bf16 or fp32)"
 
 
@@ -34,10 +33,9 @@ NAN_LOGITS = "the model gave NaN or infinite logits; if it does so often, try an
 class DecodeSettings:
     """How captions are decoded.
 
-    steps: denoising steps. length: slots of a caption. prompt: the instruction (None: the one the model learnt).
-    sampler: remask judges every slot anew in every step and masks the worst again; topk writes the most confident
-        slots for good, evenly over the steps; threshold also writes every slot at least `threshold` probable.
-    temperature, top_p, top_k: see `Sampling`. cfg_scale: classifier-free guidance, 0 for none.
+    steps: denoising steps, at most. length: slots of a caption. prompt: the instruction (None: the one the model
+    learnt). sampler, threshold, factor, entropy, stable: see `Rule`. temperature, top_p, top_k: see `Sampling`.
+    cfg_scale: classifier-free guidance, 0 for none.
     cache: none recomputes everything in every step; exact keeps prompt, image and RoIs (isolated attention only);
         frozen and refresh=K do so where it is approximate, K the steps between recomputations; auto is exact where it
         can be and none elsewhere.
@@ -47,7 +45,10 @@ class DecodeSettings:
     length: int = 32
     prompt: str | None = None
     sampler: str = "remask"
-    threshold: float = 0.9
+    threshold: float = Rule.threshold
+    factor: float = Rule.factor
+    entropy: float = Rule.entropy
+    stable: int = 0
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
@@ -58,18 +59,25 @@ class DecodeSettings:
         for name in ("steps", "length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, found {self.sampler!r}")
         if self.cache not in CACHES and not refresh_every(self.cache):
             raise ValueError(f"cache must be one of {', '.join(CACHES)} or refresh=K, found {self.cache!r}")
-        if not 0 < self.threshold <= 1 or self.cfg_scale < 0:
-            raise ValueError(
-                f"expected threshold in (0, 1] and cfg_scale >= 0, found {self.threshold} and {self.cfg_scale}"
-            )
+        if self.cfg_scale < 0:
+            raise ValueError(f"expected cfg_scale >= 0, found {self.cfg_scale}")
+        self.rule()
         self.sampling()
+
+    def rule(self) -> Rule:
+        return Rule(self.sampler, self.steps, self.threshold, self.factor, self.entropy, self.stable)
 
     def sampling(self, banned: Tensor | None = None) -> Sampling:
         return Sampling(self.temperature, self.top_p, self.top_k, banned)
+
+    def streams(self, config: PerceptionDLMConfig) -> bool:
+        """Whether captions that are done can leave their pass, and its keys and values be kept: `CaptionStream`."""
+        regions = config.regions
+        assert regions is not None
+        isolated = regions.attention == regions.positions == regions.budget == "isolated"
+        return isolated and self.cache in ("auto", "exact") and self.cfg_scale == 0
 
     def check(self, config: PerceptionDLMConfig) -> None:
         """Raise ValueError if a model of this config cannot decode like this."""
@@ -82,21 +90,62 @@ class DecodeSettings:
             )
 
 
-@torch.inference_mode()
 def caption_passes(
-    model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings, watch: Watch | None = None
+    model: "PerceptionDLM",
+    passes: Sequence[PreparedPass],
+    settings: DecodeSettings,
+    watch: Watch | None = None,
+    *,
+    lanes: int | None = None,
 ) -> list[PassCaptions]:
-    """Captions of a batch of passes, of any mix of tile and region counts, watched on the way if asked for.
+    """Captions of passes, of any mix of tile and region counts, watched on the way if asked for.
 
-    NaN and infinite logits are looked for on the device in every step, and asked for once, with the tokens.
+    lanes: passes on the device at a time, None for all. NaN and infinite logits are looked for on the device in every
+    step, and asked for once, with the tokens.
     """
     settings.check(model.config)
-    started = _now(model.device)
+    lanes = lanes or max(1, len(passes))
+    if settings.streams(model.config):
+        return _stream(model, passes, settings, watch, lanes)
+    batches = [passes[start : start + lanes] for start in range(0, len(passes), lanes)]
+    return [output for batch in batches for output in _caption_batch(model, batch, settings, watch)]
+
+
+def _stream(
+    model: "PerceptionDLM",
+    passes: Sequence[PreparedPass],
+    settings: DecodeSettings,
+    watch: Watch | None,
+    lanes: int,
+) -> list[PassCaptions]:
+    slots = [[[model.tokens.mask] * settings.length for _ in prepared.order] for prepared in passes]
+
+    def show(on_device: dict[int, list[list[int]]]) -> None:
+        assert watch is not None
+        for index, own in on_device.items():
+            slots[index] = list(own)
+        watch([[own[slot] for slot in prepared.slots] for own, prepared in zip(slots, passes, strict=True)])
+
+    regions = model.config.regions
+    assert regions is not None
+    sampling = settings.sampling(_banned(model.tokens, regions, settings))
+    stream = CaptionStream(
+        model, settings.rule(), sampling, settings.length, settings.prompt, lanes, show if watch is not None else None
+    )
+    outputs = dict(stream.run(passes))
+    return [outputs[index] for index in range(len(passes))]
+
+
+@torch.inference_mode()
+def _caption_batch(
+    model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings, watch: Watch | None
+) -> list[PassCaptions]:
+    started = now(model.device)
     batch = plan_batch(model, passes, settings)
     embeds = model.embed(batch)
-    encoded = _now(model.device)
+    encoded = now(model.device)
     result = denoise_batch(model, batch, embeds, passes, settings, watch)
-    decoded = _now(model.device)
+    decoded = now(model.device)
 
     shape = batch.slots.shape
     tokens, confidence = result.tokens.view(shape).tolist(), result.confidence.exp().view(shape).tolist()
@@ -104,14 +153,14 @@ def caption_passes(
     broken = result.broken.view(len(passes), -1).any(dim=1).tolist()
     output = []
     for row, prepared in enumerate(passes):
-        slots = slots_of_masks(prepared)
         captions = [
-            cut_caption(model.tokens, tokens[row][slot], confidence[row][slot], steps[row][slot]) for slot in slots
+            cut_caption(model.tokens, tokens[row][slot], confidence[row][slot], steps[row][slot])
+            for slot in prepared.slots
         ]
         output.append(
             PassCaptions(
                 captions,
-                slots,
+                prepared.slots,
                 together=len(passes),
                 encode_ms=1e3 * (encoded - started),
                 decode_ms=1e3 * (decoded - encoded),
@@ -123,18 +172,8 @@ def caption_passes(
 
 def plan_batch(model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings) -> Batch:
     """Passes as a batch on the model's device, all caption slots masked."""
-    assert model.config.regions is not None
-    blank = [model.tokens.mask] * settings.length
     layouts = [
-        plan_pass(
-            model.tokens,
-            model.config,
-            tiles=len(prepared.image.tiles),
-            captions=[blank] * len(prepared.order),
-            markers=prepared.markers,
-            instruction=settings.prompt,
-        )
-        for prepared in passes
+        plan_blank(model.tokens, model.config, prepared, settings.length, settings.prompt) for prepared in passes
     ]
     return collate_passes(passes, layouts, model.config).to(model.device)
 
@@ -144,26 +183,6 @@ def told_by_name(watch: WatchByName | None, names: Sequence[Sequence[int]]) -> W
     if watch is None:
         return None
     return lambda ids: watch(dict(zip(chain(*names), chain(*ids), strict=True)))
-
-
-def slots_of_masks(prepared: PreparedPass) -> list[int]:
-    """The slot of each mask of a pass."""
-    return [prepared.order.index(mask) for mask in range(len(prepared.order))]
-
-
-def cut_caption(tokens: Tokens, ids: Sequence[int], confidence: Sequence[float], steps: int) -> Caption:
-    """The caption in a span of slots: what comes before its own first end token."""
-    ends = (tokens.end_of_turn, tokens.end_of_text)
-    length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
-    counted = confidence[: length + 1]
-    return Caption(
-        text=tokens.decode(ids[:length]),
-        tokens=list(ids[:length]),
-        finish_reason="eos" if length < len(ids) else "length",
-        tokens_generated=length,
-        mean_confidence=sum(counted) / len(counted),
-        denoise_steps=steps,
-    )
 
 
 def denoise_batch(
@@ -188,7 +207,7 @@ def denoise_batch(
     def show(canvas: Tensor) -> None:
         if watch is not None:
             rows = canvas.view(shape).tolist()
-            watch([[rows[row][slot] for slot in slots_of_masks(prepared)] for row, prepared in enumerate(passes)])
+            watch([[rows[row][slot] for slot in prepared.slots] for row, prepared in enumerate(passes)])
 
     def logits_fn(canvas: Tensor) -> Tensor:
         show(canvas)  # a step begins with what the one before has left
@@ -196,11 +215,7 @@ def denoise_batch(
 
     sampling = settings.sampling(_banned(model.tokens, regions, settings))
     generators = _generators(passes, shape[1]) if settings.temperature > 0 else None
-    if settings.sampler == "remask":
-        result = denoise_remask(logits_fn, canvas, mask, settings.steps, sampling, generators)
-    else:
-        threshold = settings.threshold if settings.sampler == "threshold" else None
-        result = denoise_reveal(logits_fn, canvas, mask, settings.steps, sampling, generators, threshold=threshold)
+    result = denoise(logits_fn, canvas, mask, settings.rule(), sampling, generators)
     show(result.tokens)
     return result
 
@@ -216,10 +231,3 @@ def _generators(passes: Sequence[PreparedPass], most: int) -> list[torch.Generat
     """One generator for each of the `most` captions a row of the batch has room for, seeded by its region."""
     seeds = [seed for prepared in passes for seed in (*prepared.seeds, *[0] * (most - len(prepared.seeds)))]
     return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def _now(device: torch.device) -> float:
-    """Seconds on a monotonic clock, once the device has finished what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.batch import Batch
 from model.cache import SpanCache
-from model.diffusion import LogitsFn, guided
+from model.sampling import LogitsFn, guided
 
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLMBase

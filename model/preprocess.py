@@ -62,6 +62,11 @@ class PreparedPass:
     markers: tuple[int, ...]
     seeds: tuple[int, ...]
 
+    @property
+    def slots(self) -> list[int]:
+        """The slot of each mask."""
+        return [self.order.index(mask) for mask in range(len(self.order))]
+
 
 def prepare_image(image: Image.Image, config: Config) -> PreparedImage:
     """Cut an RGB picture into tiles of `config.tile_size` pixels."""

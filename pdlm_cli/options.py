@@ -11,8 +11,8 @@ from pdlm_cli import inputs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# As model.decode.SAMPLERS has them; that module costs an import of torch.
-SAMPLERS = ("remask", "topk", "threshold")
+# As model.rules has them; that module costs an import of torch.
+SAMPLERS = ("remask", "topk", "threshold", "factor", "entropy")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 LOG_FORMATS = ("auto", "rich", "plain", "json")
 
@@ -130,15 +130,38 @@ def decode_options(command: Command) -> Command:
             type=click.Choice(SAMPLERS),
             default="remask",
             show_default=True,
-            help="Which tokens a step keeps: remask may take tokens back, topk keeps an even share, "
-            "threshold keeps all above --threshold.",
+            help="Which tokens a step writes: topk an even share, the surest first; remask, the published rule, the "
+            "same, but it may take them back; threshold, factor and entropy more where the model is sure, so that "
+            "captions are done in fewer steps.",
         ),
         click.option(
             "--threshold",
             type=click.FloatRange(0, 1, min_open=True),
             default=0.9,
             show_default=True,
-            help="Confidence for --sampler threshold.",
+            help="For --sampler threshold: write all tokens at least this probable.",
+        ),
+        click.option(
+            "--factor",
+            type=click.FloatRange(min=0, min_open=True),
+            default=0.5,
+            show_default=True,
+            help="For --sampler factor: write n tokens while the doubt of the last is below factor / (n + 1).",
+        ),
+        click.option(
+            "--entropy",
+            type=click.FloatRange(min=0),
+            default=0.1,
+            show_default=True,
+            help="For --sampler entropy: write tokens while their entropies, but for the last, stay below this sum, in "
+            "nats.",
+        ),
+        click.option(
+            "--stable",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Write a caption to its end once this many steps have changed nothing; 0 for never.",
         ),
         click.option(
             "--temperature",

@@ -59,7 +59,7 @@ def test_version_is_that_of_the_package() -> None:
 
 
 def test_choices_are_those_of_the_library() -> None:
-    from model.decode import SAMPLERS
+    from model.rules import SAMPLERS
 
     assert tuple(SAMPLERS) == options.SAMPLERS
     assert ("auto", *engine.DTYPES) == options.DTYPES

@@ -10,6 +10,7 @@ from model.chat import ChatSettings, answer_question
 from model.decode import DecodeSettings, caption_passes, cut_caption, denoise_batch, plan_batch
 from model.pdlm import load_model
 from model.preprocess import prepare_image, prepare_pass
+from model.rules import SAMPLERS
 from model.sizes import random_model
 from model.tokens import REGION_INSTRUCTION
 from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
@@ -74,24 +75,12 @@ def test_budget_is_per_caption_or_shared(regions, per_caption):
 
 def masked_after_first_step(model) -> list[int]:
     """Masked slots of each of three captions, as the second of two steps finds them."""
-    canvases = []
-
-    def spy(logits_fn, canvas, *rest):
-        def watched(current):
-            canvases.append(current)
-            return logits_fn(current)
-
-        return original(watched, canvas, *rest)
-
-    original, decode.denoise_remask = decode.denoise_remask, spy
-    try:
-        caption_passes(model, [one_pass(model, 300, 200, 3)], DecodeSettings(steps=2, length=8))
-    finally:
-        decode.denoise_remask = original
-    return (canvases[1].view(3, 8) == model.tokens.mask).sum(dim=1).tolist()
+    states = []
+    caption_passes(model, [one_pass(model, 300, 200, 3)], DecodeSettings(steps=2, length=8), states.append)
+    return [ids.count(model.tokens.mask) for ids in states[1][0]]
 
 
-@pytest.mark.parametrize("sampler", ["remask", "topk", "threshold"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("cache", ["auto", "none", "frozen", "refresh=2"])
 def test_every_sampler_with_every_cache(sampler, cache):
     model = tiny(ISOLATED)
@@ -196,8 +185,8 @@ def rows_run(cache: str, steps: int = 4) -> list[int]:
     settings = DecodeSettings(steps=steps, length=4, cache=cache)
     prepared = one_pass(model, 300, 200, 2)
     counts = []
-    hook = model.language_model.model.register_forward_pre_hook(
-        lambda module, args, kwargs: counts.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    hook = model.language_model.model.layers[0].register_forward_pre_hook(
+        lambda module, args: counts.append(args[0].shape[1])
     )
     try:
         caption_passes(model, [prepared], settings)
@@ -212,7 +201,8 @@ def test_each_cache_computes_what_it_says():
     answer = everything - prefix
     assert answer == 2 * (1 + 4)
     assert rows_run("none") == [everything] * 4
-    assert rows_run("exact") == rows_run("auto") == [prefix, *[answer] * 4]
+    rois = 2 * 4 * 4
+    assert rows_run("exact") == rows_run("auto") == [prefix - rois, rois, *[answer] * 4]
     assert rows_run("frozen") == [everything, *[answer] * 3]
     assert rows_run("refresh=2") == [everything, answer] * 2
 

@@ -1,0 +1,221 @@
+"""Which slots a denoising step writes, and the loop around it.
+
+Decoding works on a canvas of tokens (P, N): P pools of N slots, each pool with a step budget of its own. What a pool is
+(a caption, all captions of a pass, an answer) is the caller's choice. Slots to be written hold the mask token; nothing
+else of the canvas is ever changed. Nothing here waits for the device but the loop, once a step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from model.sampling import LogitsFn, Prediction, Sampling, predict
+
+SAMPLERS = ("remask", "topk", "threshold", "factor", "entropy")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How many tokens a step writes, and which.
+
+    sampler: remask, the published rule, writes every masked slot, then masks the least certain slots again, those
+        written long ago too; after step s of S, N (S - 1 - s) // S of a pool's N slots are masked.
+        All others keep what they have written. topk writes the most certain slots, an even share in every step. The
+        rest writes this share and more: threshold all slots at least `threshold` probable; factor the n most probable
+        ones, n the largest with (n + 1) (1 - p_n) < `factor` (Fast-dLLM, 2505.22618); entropy those of the lowest
+        entropies as long as their sum, the largest left out, is at most `entropy` nats (EB sampler, 2505.24857).
+    stable: a pool is written to its end once that many steps in a row have changed nothing of what is or would be
+        written into it; 0 for never.
+    """
+
+    sampler: str = "remask"
+    steps: int = 32
+    threshold: float = 0.9
+    factor: float = 0.5
+    entropy: float = 0.1
+    stable: int = 0
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, found {self.sampler!r}")
+        if self.steps < 1 or self.stable < 0:
+            raise ValueError(f"expected steps >= 1 and stable >= 0, found {self.steps} and {self.stable}")
+        if not 0 < self.threshold <= 1 or self.factor <= 0 or self.entropy < 0:
+            raise ValueError(
+                "expected threshold in (0, 1], factor above 0 and entropy >= 0, "
+                f"found {self.threshold}, {self.factor} and {self.entropy}"
+            )
+
+    @property
+    def judges_everything(self) -> bool:
+        """Whether slots that are written already are predicted again."""
+        return self.sampler == "remask"
+
+
+@dataclass(frozen=True)
+class Pools:
+    """P pools on their way.
+
+    tokens: (P, N), the mask token where nothing is written. slots: (P, N) bool, those to be written.
+    confidence: (P, N) log-probability each token had when it was last written, 0 where nothing was.
+    step: (P,) steps taken. steps: (P,) those in which something was left to write. broken: (P,) whether a logit was NaN
+    or infinite, so that the tokens mean nothing. expected: (P, N) what the last step had written or would have, and
+    still: (P,) how many steps in a row have left it as it was.
+    """
+
+    tokens: Tensor
+    slots: Tensor
+    confidence: Tensor
+    step: Tensor
+    steps: Tensor
+    broken: Tensor
+    expected: Tensor
+    still: Tensor
+
+    @classmethod
+    def start(cls, tokens: Tensor, mask_token: int, window: slice = slice(None)) -> Self:
+        """All masked slots of `window` are to be written."""
+        slots = torch.zeros_like(tokens, dtype=torch.bool)
+        slots[:, window] = tokens[:, window] == mask_token
+        none = torch.zeros_like(tokens[:, 0])
+        confidence = torch.zeros(tokens.shape, device=tokens.device)
+        return cls(tokens, slots, confidence, none, none, none.bool(), tokens, none)
+
+    def masked(self, mask_token: int) -> Tensor:
+        """(P, N) slots that are still to be written."""
+        return self.slots & (self.tokens == mask_token)
+
+    def at(self, index: Tensor) -> Self:
+        """Some of the pools."""
+        return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def beside(self, other: Self) -> Self:
+        """These pools, then others."""
+        both = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        return type(self)(*(torch.cat(pair) for pair in both))
+
+
+def advance(pools: Pools, guess: Prediction, rule: Rule, mask_token: int) -> Pools:
+    """One step: what of `guess` is written. Of slots that are not masked only remask reads it."""
+    masked = pools.masked(mask_token)
+    expected = torch.where(masked, guess.tokens, pools.tokens)
+    still = torch.where((expected == pools.expected).all(dim=1), pools.still + 1, 0)
+    ended = still >= rule.stable if rule.stable else torch.zeros_like(pools.broken)
+
+    total = pools.slots.sum(dim=1)
+    if rule.sampler == "remask":
+        written = masked
+        left = torch.where(ended, 0, total * (rule.steps - 1 - pools.step) // rule.steps)
+        doubt = _rank(guess.certainty.masked_fill(~pools.slots, float("inf")), descending=False)
+        tokens = torch.where(doubt < left[:, None], mask_token, expected)
+    else:
+        written = masked & (_chosen(guess, masked, total, pools.step, rule) | ended[:, None])
+        tokens = torch.where(written, guess.tokens, pools.tokens)
+    return Pools(
+        tokens=tokens,
+        slots=pools.slots,
+        confidence=torch.where(written, guess.certainty, pools.confidence),
+        step=pools.step + 1,
+        steps=pools.steps + masked.any(dim=1),
+        broken=pools.broken | (guess.certainty.isnan() & pools.slots).any(dim=1),
+        expected=expected,
+        still=still,
+    )
+
+
+def _chosen(guess: Prediction, masked: Tensor, total: Tensor, step: Tensor, rule: Rule) -> Tensor:
+    """(P, N) slots that a step writes for good; others than masked ones may be among them."""
+    share = total // rule.steps + (step < total % rule.steps)
+    if rule.sampler == "entropy":
+        assert guess.entropy is not None
+        doubt = guess.entropy.nan_to_num(nan=1e9).masked_fill(~masked, float("inf"))
+        ordered = doubt.sort(dim=1, stable=True).values
+        count = (ordered.cumsum(dim=1) - ordered <= rule.entropy).sum(dim=1)
+        return _rank(doubt, descending=False) < torch.maximum(share, count)[:, None]
+    rank = _rank(guess.certainty.masked_fill(~masked, float("-inf")), descending=True)
+    if rule.sampler == "topk":
+        return rank < share[:, None]
+    probability = guess.certainty.exp()
+    if rule.sampler == "threshold":
+        enough = probability >= rule.threshold
+    else:
+        # n is rank + 1, and both factors grow with it: what holds for n holds for all before it.
+        enough = (rank + 2) * (1 - probability) < rule.factor
+    return enough | (rank < share.clamp(min=1)[:, None])
+
+
+def _rank(values: Tensor, descending: bool) -> Tensor:
+    """(P, N) place of each slot of a pool in the order of its values, NaN above all."""
+    return values.argsort(dim=1, descending=descending, stable=True).argsort(dim=1)
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """tokens, confidence, steps, broken: as in `Pools`. forwards: calls of the logits function."""
+
+    tokens: Tensor
+    confidence: Tensor
+    steps: Tensor
+    broken: Tensor
+    forwards: int
+
+
+def denoise(
+    logits_fn: LogitsFn,
+    canvas: Tensor,
+    mask_token: int,
+    rule: Rule,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator] | None = None,
+    window: slice = slice(None),
+) -> Denoised:
+    """Write the masked slots in `window` of a canvas (P, N). logits_fn: canvas to logits (P, N, V)."""
+    pools = Pools.start(canvas, mask_token, window)
+    forwards = 0
+    for _ in range(rule.steps):
+        if not pools.masked(mask_token).any():
+            break
+        guess = predict(logits_fn(pools.tokens), sampling, generators, entropy=rule.sampler == "entropy")
+        pools = advance(pools, guess, rule, mask_token)
+        forwards += 1
+    return Denoised(pools.tokens, pools.confidence, pools.steps, pools.broken, forwards)
+
+
+def denoise_blocks(
+    logits_fn: LogitsFn,
+    canvas: Tensor,
+    mask_token: int,
+    steps: int,
+    block: int,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator] | None = None,
+) -> Denoised:
+    """The chat rule: topk in one block of `block` slots after the other; block 1 is left-to-right order.
+
+    Raises ValueError unless blocks fill the canvas (P, N) and share the steps evenly.
+    """
+    length = canvas.shape[1]
+    blocks, rest = divmod(length, block)
+    if rest or steps % blocks:
+        raise ValueError(
+            f"expected a block length that divides the answer length and a number of blocks that divides the steps, "
+            f"found length {length}, block length {block}, steps {steps}; try block length {length} with {steps} steps"
+        )
+    rule = Rule("topk", steps // blocks)
+    parts = []
+    for start in range(0, length, block):
+        parts.append(denoise(logits_fn, canvas, mask_token, rule, sampling, generators, slice(start, start + block)))
+        canvas = parts[-1].tokens
+    return Denoised(
+        canvas,
+        torch.stack([part.confidence for part in parts]).sum(dim=0),
+        torch.stack([part.steps for part in parts]).sum(dim=0),
+        torch.stack([part.broken for part in parts]).any(dim=0),
+        sum(part.forwards for part in parts),
+    )

@@ -1,0 +1,118 @@
+"""From logits to tokens: what a denoising step would write into each slot, and how certain it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LogitsFn = Callable[[Tensor], Tensor]
+NEVER = -1e4  # in place of the logarithm of 0, where it is about to be multiplied with 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn from its logits.
+
+    temperature: 0 takes the most probable token. top_p: smallest set of tokens with this much probability, 1 for all.
+    top_k: that many most probable tokens, 0 for all. banned: ids that are never drawn.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    banned: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise ValueError(
+                "expected temperature >= 0, top_k >= 0 and top_p in (0, 1], "
+                f"found {self.temperature}, {self.top_k} and {self.top_p}"
+            )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a step would write into each slot. tokens: (P, N). certainty: (P, N) log-probability of the token, fp32; NaN
+    where a logit is NaN or positive infinity. entropy: (P, N) of all tokens, in nats; None unless asked for."""
+
+    tokens: Tensor
+    certainty: Tensor
+    entropy: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Prediction":
+        """The same with every tensor changed."""
+        entropy = None if self.entropy is None else change(self.entropy)
+        return Prediction(change(self.tokens), change(self.certainty), entropy)
+
+
+def predict(
+    logits: Tensor,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator] | None = None,
+    entropy: bool = False,
+) -> Prediction:
+    """Tokens drawn from logits (P, N, V).
+
+    generators: on the CPU, each drawing for an equal share of the slots, in order, so that what a caption draws does
+    not depend on what it is batched with; only read when the temperature is above 0.
+    """
+    logits = logits.float()
+    if sampling.banned is not None:
+        logits = logits.index_fill(-1, sampling.banned.to(logits.device), float("-inf"))
+    if sampling.temperature == 0:
+        tokens = logits.argmax(dim=-1)
+    else:
+        assert generators is not None
+        kept = nucleus(logits / sampling.temperature, sampling.top_p, sampling.top_k)
+        tokens = (kept + gumbel(kept.shape, generators).to(kept.device)).argmax(dim=-1)
+    return Prediction(tokens, log_probability(logits, tokens), entropy_of(logits) if entropy else None)
+
+
+def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
+    """(P, N) log-probability of tokens (P, N) under logits (P, N, V).
+
+    From the weight of all other tokens, so that near-certain slots keep their order: the logarithm of a probability
+    next to 1 would be 0 for many of them in fp32. NaN where the logit of the token is not finite: NaN and infinity are
+    what an argmax finds first, so that logits of vocabulary size need not be searched for them.
+    """
+    chosen = tokens.unsqueeze(-1)
+    peak = logits.gather(-1, chosen)
+    others = (logits - peak).exp_().scatter_(-1, chosen, 0.0)
+    return (peak - peak).squeeze(-1) - others.sum(dim=-1).log1p()
+
+
+def entropy_of(logits: Tensor) -> Tensor:
+    """(P, N) entropy in nats of the distributions of logits (P, N, V)."""
+    likely = logits.log_softmax(dim=-1)
+    return -(likely.exp() * likely.clamp(min=NEVER)).sum(dim=-1)
+
+
+def nucleus(logits: Tensor, top_p: float, top_k: int) -> Tensor:
+    """Logits (..., V) with all but the top_k tokens, then all but the smallest set of probability top_p, at -inf."""
+    if 0 < top_k < logits.shape[-1]:
+        logits = logits.masked_fill(logits < logits.topk(top_k, dim=-1).values[..., -1:], float("-inf"))
+    if top_p < 1:
+        ranked, order = logits.sort(dim=-1, descending=True)
+        probability = ranked.softmax(dim=-1)
+        beyond = probability.cumsum(dim=-1) - probability >= top_p  # what comes before it is already enough
+        logits = logits.masked_fill(beyond.gather(-1, order.argsort(dim=-1)), float("-inf"))
+    return logits
+
+
+def gumbel(shape: torch.Size, generators: Sequence[torch.Generator]) -> Tensor:
+    """Gumbel noise of shape (P, N, V), an equal share of the P N slots from each generator."""
+    share, rest = divmod(shape[0] * shape[1], len(generators))
+    assert rest == 0
+    uniform = torch.cat([torch.rand(share, shape[2], generator=generator) for generator in generators])
+    return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7))).view(shape)
+
+
+def guided(conditional: LogitsFn, unconditional: LogitsFn, scale: float) -> LogitsFn:
+    """Classifier-free guidance: (1 + scale) conditional - scale unconditional logits."""
+
+    def logits_fn(canvas: Tensor) -> Tensor:
+        blind = unconditional(canvas)
+        return blind + (scale + 1) * (conditional(canvas) - blind)
+
+    return logits_fn

@@ -1,0 +1,257 @@
+"""Captions of any number of passes, a few of them on the device at a time: continuous batching.
+
+For isolated captions. Picture, context and RoIs of a pass are computed once; after that a step is a forward of the
+captions that are not done yet, of all passes at once. What is done leaves, the next pass takes the place of one that
+has no caption left, and nothing waits for the slowest. `decode.denoise_batch` without a cache is the oracle: each
+caption's tokens are the same.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from model.attention import structured_mask
+from model.batch import collate_passes, plan_blank
+from model.captions import Caption, PassCaptions, cut_caption
+from model.head import LikeliestToken
+from model.layout import Kind, Layout
+from model.packed import KeyBuffer, Span, run_packed
+from model.preprocess import PreparedPass
+from model.rules import Pools, Rule, advance
+from model.sampling import Prediction, Sampling, predict
+
+if TYPE_CHECKING:  # the model calls the decoding loops
+    from model.pdlm import PerceptionDLM
+
+POLL = {"cpu": 1, "cuda": 4}  # steps between looks at what is done; a look waits for the device
+GRAIN = 64  # places by which key buffers differ in length, so that they fit the next pass too
+
+
+Show = Callable[[dict[int, list[list[int]]]], None]
+
+
+@dataclass
+class Lane:
+    """A pass on the device.
+
+    index: its number among all passes. tokens: ids in the slots of each caption, as far as anybody has looked.
+    found: captions that are done, by slot.
+    """
+
+    index: int
+    prepared: PreparedPass
+    layout: Layout
+    buffer: KeyBuffer
+    together: int
+    encode_ms: float
+    started: float
+    tokens: list[list[int]]
+    found: dict[int, Caption] = field(default_factory=dict)
+    broken: bool = False
+
+    @property
+    def done(self) -> bool:
+        return len(self.found) == len(self.prepared.order)
+
+
+class CaptionStream:
+    """Captions of passes, each pass as soon as its last caption is done.
+
+    length: slots of a caption. instruction: None for the one the model learnt. lanes: passes on the device at a time.
+    show: told of the slots of all captions on the device, by pass, before their first step and after each.
+    """
+
+    def __init__(
+        self,
+        model: "PerceptionDLM",
+        rule: Rule,
+        sampling: Sampling,
+        length: int,
+        instruction: str | None,
+        lanes: int,
+        show: Show | None = None,
+    ) -> None:
+        self.model, self.rule, self.sampling = model, rule, sampling
+        self.length, self.instruction, self.capacity, self.show = length, instruction, lanes, show
+        self.embed = model.language_model.get_input_embeddings()
+        banned = [] if sampling.banned is None else sampling.banned.tolist()
+        self.head = LikeliestToken(model.language_model.lm_head.weight, banned)
+        self.lanes: list[Lane] = []
+        self.spare: list[KeyBuffer] = []
+        # Of the captions that are not done, lane by lane and slot by slot: whose they are, what is written, how it is
+        # drawn.
+        self.open: list[tuple[Lane, int]] = []
+        self.pools = Pools.start(torch.empty(0, length, dtype=torch.long, device=model.device), model.tokens.mask)
+        self.generators: list[torch.Generator] = []
+
+    @torch.inference_mode()
+    def run(self, passes: Iterable[PreparedPass]) -> Iterator[tuple[int, PassCaptions]]:
+        """Numbers of passes with their captions, in the order in which they are done."""
+        waiting = enumerate(passes)
+        while True:
+            arrived = list(islice(waiting, self.capacity - len(self.lanes)))
+            if arrived:
+                self._admit(arrived)
+            if not self.lanes:
+                return
+            self._plan()
+            for _ in range(POLL[self.model.device.type]):
+                self._step()
+            yield from self._collect()
+
+    def _admit(self, arrived: Sequence[tuple[int, PreparedPass]]) -> None:
+        """Picture, context and RoIs of passes, and blank captions."""
+        model, passes = self.model, [prepared for _, prepared in arrived]
+        started = now(model.device)
+        layouts = [plan_blank(model.tokens, model.config, own, self.length, self.instruction) for own in passes]
+        embeds = model.embed(collate_passes(passes, layouts, model.config).to(model.device))
+        encoded = now(model.device)
+
+        lanes = []
+        for (index, prepared), layout in zip(arrived, layouts, strict=True):
+            blank = [[model.tokens.mask] * self.length for _ in prepared.order]
+            buffer = self._buffer(len(layout.input_ids), embeds.dtype)
+            together, encode_ms = len(self.lanes) + len(arrived), 1e3 * (encoded - started)
+            lanes.append(Lane(index, prepared, layout, buffer, together, encode_ms, encoded, blank))
+        self._prefill(lanes, embeds)
+
+        slots = [(lane, slot) for lane in lanes for slot in range(len(lane.prepared.order))]
+        canvas = torch.full((len(slots), self.length), model.tokens.mask, device=model.device)
+        self.lanes += lanes
+        self.open += slots
+        self.pools = self.pools.beside(Pools.start(canvas, model.tokens.mask))
+        self.generators += [torch.Generator().manual_seed(lane.prepared.seeds[slot]) for lane, slot in slots]
+        self._tell()
+
+    def _buffer(self, length: int, dtype: torch.dtype) -> KeyBuffer:
+        """One that a pass has left if it is long enough."""
+        fitting = [buffer for buffer in self.spare if buffer.length >= length]
+        if fitting:
+            shortest = min(fitting, key=lambda buffer: buffer.length)
+            self.spare.remove(shortest)
+            return shortest
+        self.spare.clear()  # all too short: they would only take room
+        config = self.model.config.text_config
+        return KeyBuffer(config, -(-length // GRAIN) * GRAIN, dtype, self.model.device)
+
+    def _prefill(self, lanes: Sequence[Lane], embeds: Tensor) -> None:
+        """Keys and values of what no caption changes, of embeddings (B, L, D) padded on the right of each prefix."""
+        for kind in (Kind.CONTEXT, Kind.ROI):
+            spans, rows, positions, start = [], [], [], 0
+            for lane, own in zip(lanes, embeds, strict=True):
+                first, stop = _places(lane.layout, kind)
+                if first == stop:
+                    continue
+                rows.append(own[first:stop])
+                positions.append(lane.layout.position_ids[first:stop])
+                taken = slice(start, start + stop - first)
+                mask = None if kind == Kind.CONTEXT else _sees(lane.layout, torch.arange(stop), first)
+                spans.append(Span(taken, lane.buffer, first, None if mask is None else mask.to(embeds.device)))
+                start = taken.stop
+            if spans:
+                at = torch.cat(positions).to(embeds.device)
+                run_packed(self.model.language_model.model, torch.cat(rows), at, spans)
+
+    def _plan(self) -> None:
+        """Where the rows of the next steps lie, after captions have come or gone: marker and slots of each."""
+        device, mask_token = self.model.device, self.model.tokens.mask
+        markers, positions, self.spans, start = [], [], [], 0
+        for lane in self.lanes:
+            layout, slots = lane.layout, [slot for own, slot in self.open if own is lane]
+            first = layout.slots[slots, :1] - 1
+            rows = (first + torch.arange(self.length + 1)).flatten()
+            markers.append(layout.input_ids[first])
+            positions.append(layout.position_ids[rows])
+            mask = _sees(layout, torch.cat([torch.arange(layout.prefix), rows]), layout.prefix)
+            taken = slice(start, start + len(rows))
+            self.spans.append(Span(taken, lane.buffer, layout.prefix, None if mask is None else mask.to(device)))
+            start = taken.stop
+        self.markers = torch.cat(markers).to(device)
+        self.positions = torch.cat(positions).to(device)
+        asked = self.pools.slots if self.rule.judges_everything else self.pools.masked(mask_token)
+        self.judged = asked.flatten().nonzero().squeeze(1)
+
+    def _step(self) -> None:
+        embeds = self.embed(torch.cat([self.markers, self.pools.tokens], dim=1))
+        hidden = run_packed(self.model.language_model.model, embeds.flatten(0, 1), self.positions, self.spans)
+        guess = self._predict(hidden.view(*embeds.shape)[:, 1:])
+        self.pools = advance(self.pools, guess, self.rule, self.model.tokens.mask)
+        self._tell()
+
+    def _predict(self, hidden: Tensor) -> Prediction:
+        """Of hidden states (C, G, D) of slots; nothing is promised of those that are not judged."""
+        entropy = self.rule.sampler == "entropy"
+        if self.sampling.temperature > 0:
+            return predict(self.model.language_model.lm_head(hidden), self.sampling, self.generators, entropy)
+        flat = hidden.flatten(0, 1)
+        guess = self.head(flat[self.judged], entropy)
+
+        def in_place(part: Tensor) -> Tensor:
+            return part.new_zeros(len(flat)).scatter(0, self.judged, part).view(hidden.shape[:2])
+
+        return guess.each(in_place)
+
+    def _collect(self) -> Iterator[tuple[int, PassCaptions]]:
+        """Take out the captions that are done, and the passes that have no other."""
+        pools, mask_token = self.pools, self.model.tokens.mask
+        left = pools.masked(mask_token).any(dim=1).tolist()
+        if all(left):
+            return
+        done = pools.at(torch.tensor([not more for more in left], device=pools.tokens.device))
+        rows = zip(
+            done.tokens.tolist(), done.confidence.exp().tolist(), done.steps.tolist(), done.broken.tolist(), strict=True
+        )
+        finished = (entry for entry, more in zip(self.open, left, strict=True) if not more)
+        for (lane, slot), (tokens, confidence, steps, broken) in zip(finished, rows, strict=True):
+            lane.tokens[slot] = tokens
+            lane.found[slot] = cut_caption(self.model.tokens, tokens, confidence, steps)
+            lane.broken |= broken
+        self.open = [entry for entry, more in zip(self.open, left, strict=True) if more]
+        self.generators = [own for own, more in zip(self.generators, left, strict=True) if more]
+        self.pools = pools.at(torch.tensor(left, device=pools.tokens.device))
+
+        ended = [lane for lane in self.lanes if lane.done]
+        self.lanes = [lane for lane in self.lanes if not lane.done]
+        self.spare += [lane.buffer for lane in ended]
+        at = now(self.model.device)
+        for lane in ended:
+            slots = lane.prepared.slots
+            captions = [lane.found[slot] for slot in slots]
+            decode_ms = 1e3 * (at - lane.started)
+            yield lane.index, PassCaptions(captions, slots, lane.together, lane.encode_ms, decode_ms, lane.broken)
+
+    def _tell(self) -> None:
+        if self.show is None:
+            return
+        for (lane, slot), tokens in zip(self.open, self.pools.tokens.tolist(), strict=True):
+            lane.tokens[slot] = tokens
+        self.show({lane.index: lane.tokens for lane in self.lanes})
+
+
+def _places(layout: Layout, kind: Kind) -> tuple[int, int]:
+    """First place and the place after the last of the context or the RoIs of an isolated layout."""
+    found = (layout.kind[: layout.prefix] == kind).nonzero()
+    if not len(found):
+        return 0, 0
+    first, stop = int(found[0]), int(found[-1]) + 1
+    assert len(found) == stop - first
+    return first, stop
+
+
+def _sees(layout: Layout, columns: Tensor, prefix: int) -> Tensor | None:
+    """(Q, K) bool: which of the places `columns` (K,) those from the prefix on may attend to; None if to all."""
+    kind, region = layout.kind[None, columns], layout.region[None, columns]
+    mask = structured_mask(kind, region, "isolated", slice(prefix, None))[0, 0]
+    return None if mask.all() else mask
+
+
+def now(device: torch.device) -> float:
+    """Seconds on a monotonic clock, once the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
