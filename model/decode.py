@@ -34,8 +34,9 @@ class DecodeSettings:
     """How captions are decoded.
 
     steps: denoising steps, at most. length: slots of a caption. prompt: the instruction (None: the one the model
-    learnt). sampler, threshold, factor, entropy, stable: see `Rule`. temperature, top_p, top_k: see `Sampling`.
-    cfg_scale: classifier-free guidance, 0 for none.
+    learnt). sampler, threshold, factor, entropy, stable: see `Rule`; sampler auto is threshold where every caption has
+    a budget of its own, which loses nothing there (docs/performance.md), and the published remask elsewhere.
+    temperature, top_p, top_k: see `Sampling`. cfg_scale: classifier-free guidance, 0 for none.
     cache: none recomputes everything in every step; exact keeps prompt, image and RoIs (isolated attention only);
         frozen and refresh=K do so where it is approximate, K the steps between recomputations; auto is exact where it
         can be and none elsewhere.
@@ -44,7 +45,7 @@ class DecodeSettings:
     steps: int = 32
     length: int = 32
     prompt: str | None = None
-    sampler: str = "remask"
+    sampler: str = "auto"
     threshold: float = Rule.threshold
     factor: float = Rule.factor
     entropy: float = Rule.entropy
@@ -63,11 +64,14 @@ class DecodeSettings:
             raise ValueError(f"cache must be one of {', '.join(CACHES)} or refresh=K, found {self.cache!r}")
         if self.cfg_scale < 0:
             raise ValueError(f"expected cfg_scale >= 0, found {self.cfg_scale}")
-        self.rule()
+        self.rule("isolated")
         self.sampling()
 
-    def rule(self) -> Rule:
-        return Rule(self.sampler, self.steps, self.threshold, self.factor, self.entropy, self.stable)
+    def rule(self, budget: str) -> Rule:
+        """budget: of the checkpoint, see `RegionConfig`."""
+        usual = "threshold" if budget == "isolated" else "remask"
+        sampler = usual if self.sampler == "auto" else self.sampler
+        return Rule(sampler, self.steps, self.threshold, self.factor, self.entropy, self.stable)
 
     def sampling(self, banned: Tensor | None = None) -> Sampling:
         return Sampling(self.temperature, self.top_p, self.top_k, banned)
@@ -130,7 +134,13 @@ def _stream(
     assert regions is not None
     sampling = settings.sampling(_banned(model.tokens, regions, settings))
     stream = CaptionStream(
-        model, settings.rule(), sampling, settings.length, settings.prompt, lanes, show if watch is not None else None
+        model,
+        settings.rule(regions.budget),
+        sampling,
+        settings.length,
+        settings.prompt,
+        lanes,
+        show if watch is not None else None,
     )
     outputs = dict(stream.run(passes))
     return [outputs[index] for index in range(len(passes))]
@@ -215,7 +225,7 @@ def denoise_batch(
 
     sampling = settings.sampling(_banned(model.tokens, regions, settings))
     generators = _generators(passes, shape[1]) if settings.temperature > 0 else None
-    result = denoise(logits_fn, canvas, mask, settings.rule(), sampling, generators)
+    result = denoise(logits_fn, canvas, mask, settings.rule(regions.budget), sampling, generators)
     show(result.tokens)
     return result
 
@@ -224,7 +234,7 @@ def _banned(tokens: Tokens, regions: RegionConfig, settings: DecodeSettings) -> 
     """Tokens that are never written. The released rule bans none: it may write the mask token, and mask it again."""
     if regions.budget == "isolated":
         return tokens.banned_in_captions
-    return None if settings.sampler == "remask" else torch.tensor([tokens.mask])
+    return None if settings.rule(regions.budget).sampler == "remask" else torch.tensor([tokens.mask])
 
 
 def _generators(passes: Sequence[PreparedPass], most: int) -> list[torch.Generator]:

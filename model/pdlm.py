@@ -252,8 +252,8 @@ class PerceptionDLM(PerceptionDLMBase):
     ) -> list[Caption]:
         """Captions of any number of regions of one picture, in the order of the masks.
 
-        masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. batch_size: passes decoded
-        together, of the balanced passes that regions are split over. watch: told of the slots of each batch, by the
+        masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. batch_size: passes on the device
+        at a time, of the balanced passes that regions are split over. watch: told of the slots of all captions, by the
         index of their mask, before the first step and after each (see `Watch`). settings: fields of `DecodeSettings`.
         Raises ValueError on masks of another size than the picture, empty masks and settings that do not fit,
         FloatingPointError if the model gives NaN.
@@ -270,15 +270,13 @@ class PerceptionDLM(PerceptionDLMBase):
             prepare_pass(prepared, stacked[share], self.config, seeds=[seeds[index] for index in share])
             for share in shares
         ]
+        told = told_by_name(watch, shares)
+        outputs = caption_passes(self, passes, DecodeSettings(**settings), told, lanes=batch_size)
         captions: dict[int, Caption] = {}
-        for start in range(0, len(passes), batch_size):
-            own = shares[start : start + batch_size]
-            told = told_by_name(watch, own)
-            outputs = caption_passes(self, passes[start : start + batch_size], DecodeSettings(**settings), told)
-            for share, output in zip(own, outputs, strict=True):
-                if output.broken:
-                    raise FloatingPointError(NAN_LOGITS)
-                captions.update(zip(share, output.captions, strict=True))
+        for share, output in zip(shares, outputs, strict=True):
+            if output.broken:
+                raise FloatingPointError(NAN_LOGITS)
+            captions.update(zip(share, output.captions, strict=True))
         return [captions[index] for index in range(len(stacked))]
 
     def region_prompts(self, batch: Batch) -> Tensor | None:

@@ -12,7 +12,7 @@ from pdlm_cli import inputs
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # As model.rules has them; that module costs an import of torch.
-SAMPLERS = ("remask", "topk", "threshold", "factor", "entropy")
+SAMPLERS = ("auto", "remask", "topk", "threshold", "factor", "entropy")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 LOG_FORMATS = ("auto", "rich", "plain", "json")
 
@@ -128,11 +128,11 @@ def decode_options(command: Command) -> Command:
         click.option(
             "--sampler",
             type=click.Choice(SAMPLERS),
-            default="remask",
+            default="auto",
             show_default=True,
-            help="Which tokens a step writes: topk an even share, the surest first; remask, the published rule, the "
-            "same, but it may take them back; threshold, factor and entropy more where the model is sure, so that "
-            "captions are done in fewer steps.",
+            help="Which tokens a step writes. topk: an even share, the surest first; remask, the published rule: the "
+            "same, but it may take them back; threshold, factor, entropy: more where the model is sure, so that "
+            "captions take fewer steps. auto: threshold, remask for published checkpoints.",
         ),
         click.option(
             "--threshold",

@@ -33,6 +33,7 @@ class Report:
         self.made = 0
         self.passes = 0
         self.tokens = 0
+        self.denoise_steps = 0  # of all captions together
         self.milliseconds = {"encode": 0.0, "decode": 0.0}
         self.incidents: Mapping[str, int] = {}  # of the engine
         self.examples: list[Row] = []
@@ -50,6 +51,7 @@ class Report:
             else:
                 self.ok += 1
                 self.tokens += row.tokens_generated or 0
+                self.denoise_steps += row.denoise_steps or 0
                 if len(self.examples) < EXAMPLES:
                     self.examples.append(row)
         self.seconds = time.monotonic() - self._started
@@ -104,6 +106,7 @@ class Report:
             "passes": self.passes,
             "incidents": dict(self.incidents),
             "tokens_generated": self.tokens,
+            "tokens_per_forward": round(self.tokens / self.denoise_steps, 3) if self.denoise_steps else None,
             "seconds": round(self.seconds, 3),
             "regions_per_second": round(self.made / self.seconds, 3) if self.seconds else None,
             "milliseconds": {name: round(spent, 3) for name, spent in self.milliseconds.items()},

@@ -37,7 +37,7 @@ def main() -> None:
     prepared = prepare_pass(prepare_image(picture, model.config), masks, model.config)
 
     def decode(cache: str, steps: int) -> PassCaptions:
-        settings = DecodeSettings(steps=steps, length=arguments.length, cache=cache)
+        settings = DecodeSettings(steps=steps, length=arguments.length, sampler="remask", cache=cache)
         return caption_passes(model, [prepared], settings)[0]
 
     for cache in ("exact", "none"):

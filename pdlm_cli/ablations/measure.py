@@ -54,7 +54,7 @@ def _engine(checkpoint: Path, look: Look) -> ModelEngine:
         config.regions = config.regions.with_(binding=look.binding)
     return replace(
         engine,
-        settings=DecodeSettings(steps=look.steps, length=look.length),
+        settings=DecodeSettings(steps=look.steps, length=look.length, sampler="remask"),
         max_regions=min(look.together, engine.max_regions),
     )
 

@@ -61,7 +61,7 @@ def test_version_is_that_of_the_package() -> None:
 def test_choices_are_those_of_the_library() -> None:
     from model.rules import SAMPLERS
 
-    assert tuple(SAMPLERS) == options.SAMPLERS
+    assert ("auto", *SAMPLERS) == options.SAMPLERS
     assert ("auto", *engine.DTYPES) == options.DTYPES
 
 

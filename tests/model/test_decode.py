@@ -76,7 +76,9 @@ def test_budget_is_per_caption_or_shared(regions, per_caption):
 def masked_after_first_step(model) -> list[int]:
     """Masked slots of each of three captions, as the second of two steps finds them."""
     states = []
-    caption_passes(model, [one_pass(model, 300, 200, 3)], DecodeSettings(steps=2, length=8), states.append)
+    caption_passes(
+        model, [one_pass(model, 300, 200, 3)], DecodeSettings(steps=2, length=8, sampler="remask"), states.append
+    )
     return [ids.count(model.tokens.mask) for ids in states[1][0]]
 
 
@@ -105,6 +107,17 @@ def test_threshold_is_the_samplers_own():
     assert steps_taken(model, sampler="threshold", threshold=1.0) == [4, 4]
     assert steps_taken(model, sampler="topk", threshold=1e-9) == [4, 4]
     assert steps_taken(model, sampler="remask", threshold=1e-9) == [4, 4]
+
+
+def test_the_usual_sampler_is_the_checkpoints():
+    """Threshold where captions have budgets of their own, the published rule elsewhere."""
+    for regions, usual in ((ISOLATED, "threshold"), (RELEASED, "remask")):
+        tokens = []
+        for sampler in ("auto", usual):
+            settings = DecodeSettings(steps=4, length=8, threshold=0.03, sampler=sampler)
+            (output,) = caption_passes(tiny(regions), [one_pass(tiny(regions), 300, 200, 2)], settings)
+            tokens.append([(c.tokens, c.denoise_steps) for c in output.captions])
+        assert tokens[0] == tokens[1]
 
 
 def test_guidance_follows_the_formula_on_two_forwards():
@@ -182,7 +195,7 @@ def test_every_step_can_be_watched_without_a_difference(sampler):
 def rows_run(cache: str, steps: int = 4) -> list[int]:
     """How many rows of the sequence each forward of the decoder computed."""
     model = tiny(ISOLATED)
-    settings = DecodeSettings(steps=steps, length=4, cache=cache)
+    settings = DecodeSettings(steps=steps, length=4, sampler="remask", cache=cache)
     prepared = one_pass(model, 300, 200, 2)
     counts = []
     hook = model.language_model.model.layers[0].register_forward_pre_hook(

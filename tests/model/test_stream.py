@@ -94,7 +94,7 @@ def test_passes_come_as_soon_as_they_are_done():
     model = tiny(ISOLATED)
     settings = DecodeSettings(steps=4, length=4, sampler="topk")
     sampling, order = settings.sampling(model.tokens.banned_in_captions), []
-    engine = stream.CaptionStream(model, settings.rule(), sampling, 4, None, lanes=2)
+    engine = stream.CaptionStream(model, settings.rule("isolated"), sampling, 4, None, lanes=2)
     pulled = []
 
     def passes():

@@ -1,0 +1,41 @@
+"""`pdlm eval tradeoff`: the same scenes, decoded in many ways."""
+
+import io
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+from PIL import Image
+
+from pdlm_cli.evaluation import tradeoff
+from pdlm_cli.main import main
+
+SCENES = ["--level", "3", "--size", "96", "--pictures", "2", "--seed", "3", "--objects", "2-2"]
+FEW = {("remask", "steps"): (8, 2), ("threshold", "threshold"): (0.999, 0.3), ("topk", "stable"): (1,)}
+
+
+def test_every_way_is_scored_on_the_same_scenes(tmp_path: Path, monkeypatch) -> None:
+    """With the checkpoint that ships."""
+    monkeypatch.setattr(tradeoff, "WAYS", FEW)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["eval", "tradeoff", *SCENES, "--output", str(out)])
+    assert result.exit_code == 0, result.stderr
+    scores = json.loads((out / "scores.json").read_text())
+    ways = {(way["sampler"], way["value"]): way for way in scores["ways"]}
+    assert list(ways) == [(sampler, value) for (sampler, _), values in FEW.items() for value in values]
+    assert ways["remask", 8]["steps"] == 8
+    assert ways["remask", 2]["steps"] == 2
+    assert ways["threshold", 0.999]["steps"] > ways["threshold", 0.3]["steps"] >= 1
+    assert ways["topk", 1]["steps"] < 32
+    assert all(0 < way["recognised"] <= 1 and way["seconds"] > 0 for way in ways.values())
+    assert ways["remask", 2]["tokens_per_forward"] > 3 * ways["remask", 8]["tokens_per_forward"]
+
+    lines = (out / "tradeoff.md").read_text().splitlines()
+    assert len(lines) == 2 + 5
+    assert "| threshold, threshold 0.3 |" in lines[5]
+    with Image.open(io.BytesIO((out / "tradeoff.png").read_bytes())) as picture:
+        assert picture.format == "PNG" and picture.width > 600
+
+    again = CliRunner().invoke(main, ["eval", "tradeoff", *SCENES, "--output", str(out)])
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
