@@ -26,6 +26,8 @@ def open_workers(
     dtype: str,
     decode: Mapping[str, Any],
     pass_timeout: float | None,
+    *,
+    quantize: str | None = None,
 ) -> Iterator["Fleet"]:
     """An engine with a worker process on each of the devices, which end with the context.
 
@@ -41,7 +43,7 @@ def open_workers(
             threads = _threads(names)
             begun = []
             for name in names:
-                begun.append(Device(Start(source, name, dtype, decode, threads, life=0), patience))
+                begun.append(Device(Start(source, name, dtype, quantize, decode, threads, life=0), patience))
                 stack.callback(begun[-1].close)
             return begun
 

@@ -21,6 +21,7 @@ class Start:
     checkpoint: str
     device: str
     dtype: str
+    quantize: str | None
     decode: Mapping[str, Any]
     threads: int | None
     life: int

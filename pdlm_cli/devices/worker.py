@@ -68,7 +68,7 @@ def _load(start: Start) -> ModelEngine:
 
     if start.threads is not None:
         torch.set_num_threads(start.threads)
-    return load_engine(start.checkpoint, start.device, start.dtype, start.decode)
+    return load_engine(start.checkpoint, start.device, start.dtype, start.decode, quantize=start.quantize)
 
 
 def _loaded(engine: ModelEngine) -> Loaded:
