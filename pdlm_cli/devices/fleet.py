@@ -86,7 +86,7 @@ class Fleet:
     @property
     def incidents(self) -> Mapping[str, int]:
         """worker_restarts; passes_at_once: the fewest that a device was left with, if memory ran out."""
-        sizes = [device.most for device in self._devices if device.most is not None]
+        sizes = [device.room.fewest for device in self._devices if device.room.fewest is not None]
         restarts = sum(device.restarts for device in self._devices)
         return {"worker_restarts": restarts, **({"passes_at_once": min(sizes)} if sizes else {})}
 

@@ -1,6 +1,7 @@
 """What is done about a failure, with workers that follow a script in place of processes."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -90,7 +91,21 @@ def test_half_as_many_passes_are_tried_until_they_fit_and_the_size_is_kept(
     assert [len(call) for call in worker(device).calls] == [8, 4, 2, 2, 2, 2]
     assert told(device.caption(list("ijk"))) == list("ijk")
     assert [len(call) for call in worker(device).calls][6:] == [2, 1]
-    assert (device.most, device.restarts) == (2, 0)
+    assert (device.room.most, device.restarts) == (2, 0)
+
+
+@pytest.mark.fault("device out of memory")
+def test_more_passes_are_tried_again_once_fewer_have_worked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass that does not fit at all, among four; then the device has room for two."""
+    device = make(monkeypatch, fits=2)
+    assert told(device.caption(["a", "b", "big", "c"])) == ["a", "b", "device_oom", "c"]
+    assert device.room.most == 1
+    before = len(worker(device).calls)
+    assert told(device.caption(["d"] * 400)) == ["d"] * 400
+    sizes = groupby(len(call) for call in worker(device).calls[before:])
+    # One of the 32 batches of one has worked before; the next time 64 have to, then 128.
+    assert [(size, len(list(calls))) for size, calls in sizes] == [(1, 31), (2, 64), (4, 1), (2, 120), (1, 1)]
+    assert device.room.fewest == 1
 
 
 @pytest.mark.fault("device out of memory")
