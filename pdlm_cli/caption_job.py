@@ -144,7 +144,7 @@ def caption_manifest(
             # A table of no rows, so that what reads the output finds its columns.
             out.commit(0, [], table_metadata(facts), complete=True)
         report.stop_signal = stop.received
-        report.incidents = engine.incidents
+        report.incidents, report.busy = engine.incidents, engine.busy
         report.table(out.markers.values())
         if not runner.stopped:
             export_beside(job.output, job.also)
@@ -233,4 +233,7 @@ def _log_end(report: Report, job: CaptionJob) -> None:
     elif report.stop_signal is not None:
         log.warning("interrupted: %d rows are in %s; the same command goes on", report.rows, job.output, extra=facts)
     else:
-        log.info("%d rows, %d of them errors, in %s", report.rows, report.errors.total(), job.output, extra=facts)
+        idle = "".join(f"; {name} waited for input {share:.0%} of the time" for name, _, share in report.idle())
+        log.info(
+            "%d rows, %d of them errors, in %s%s", report.rows, report.errors.total(), job.output, idle, extra=facts
+        )

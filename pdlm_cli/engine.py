@@ -70,6 +70,10 @@ class Engine(Protocol):
     def incidents(self) -> Mapping[str, int]:
         """What has gone wrong so far and was mended, by name; for the statistics of the run."""
 
+    @property
+    def busy(self) -> Sequence[tuple[str, float]]:
+        """Name of each device and the seconds that it has computed so far, if it is measured."""
+
     def prepare_image(self, picture: Image.Image) -> Any:
         """picture: mode RGB. Returns what all passes of the picture share."""
 
@@ -87,6 +91,7 @@ class ModelEngine:
 
     parallel: ClassVar[int] = 1
     incidents: ClassVar[Mapping[str, int]] = {}
+    busy: ClassVar[Sequence[tuple[str, float]]] = ()
 
     model: "PerceptionDLM"
     settings: "DecodeSettings"

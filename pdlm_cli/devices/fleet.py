@@ -72,7 +72,8 @@ class Fleet:
         assert all(other.model_sha256 == first.model_sha256 for other in loaded)
         self.max_regions = first.max_regions
         self.model_sha256 = first.model_sha256
-        self.facts = {**first.facts, "device": ", ".join(own.facts["device"] for own in loaded)}
+        self._names = [own.facts["device"] for own in loaded]
+        self.facts = {**first.facts, "device": ", ".join(self._names)}
         self.batch_size = min(own.batch_size for own in loaded)
         self.parallel = len(devices)
         self._geometry = first.geometry
@@ -89,6 +90,10 @@ class Fleet:
         sizes = [device.room.fewest for device in self._devices if device.room.fewest is not None]
         restarts = sum(device.restarts for device in self._devices)
         return {"worker_restarts": restarts, **({"passes_at_once": min(sizes)} if sizes else {})}
+
+    @property
+    def busy(self) -> Sequence[tuple[str, float]]:
+        return [(name, device.busy_s) for name, device in zip(self._names, self._devices, strict=True)]
 
     def prepare_image(self, picture: Image.Image) -> Any:
         return prepare_image(picture, self._geometry)

@@ -80,6 +80,7 @@ class Device:
     """One device and the worker on it, the present one. Used by one thread at a time.
 
     room: what its memory has room for. restarts: workers that were lost.
+    busy_s: seconds that it computed, or was given up on.
     """
 
     def __init__(self, start: Start, patience: Patience) -> None:
@@ -87,6 +88,7 @@ class Device:
         self.name = start.device
         self.room = Room()
         self.restarts = 0
+        self.busy_s = 0.0
         self._start, self._patience = start, patience
         self._worker = WorkerProcess(start)
         self.loaded: Loaded | None = None
@@ -122,11 +124,17 @@ class Device:
 
     def _call(self, passes: Sequence[Any]) -> list[PassResult]:
         started = time.monotonic()
-        results = self._worker.caption(passes, self._patience.limit_s(len(passes), fresh=self._fresh))
-        self._patience.saw(len(passes), time.monotonic() - started)
+        busy_s = None
+        try:
+            done = self._worker.caption(passes, self._patience.limit_s(len(passes), fresh=self._fresh))
+            busy_s = done.busy_s
+        finally:
+            seconds = time.monotonic() - started
+            self.busy_s += seconds if busy_s is None else busy_s
+        self._patience.saw(len(passes), seconds)
         self.room.worked(len(passes))
         self._fresh, self._blamed = False, None
-        return results
+        return done.results
 
     def _make_room(self, passes: int, error: OutOfDeviceMemory) -> list[PassResult]:
         if passes == 1:

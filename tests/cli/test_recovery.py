@@ -8,7 +8,7 @@ import pytest
 
 from pdlm_cli.devices import recovery
 from pdlm_cli.devices.faults import parse
-from pdlm_cli.devices.messages import Start
+from pdlm_cli.devices.messages import Done, Start
 from pdlm_cli.devices.process import WorkerLost
 from pdlm_cli.devices.recovery import Device, Patience
 from pdlm_cli.engine import PassFailure
@@ -41,7 +41,7 @@ class Scripted:
             raise WorkerLost("device_error", "no such device any more")
         return Loaded()
 
-    def caption(self, passes: Sequence[str], limit_s: float) -> list[str]:
+    def caption(self, passes: Sequence[str], limit_s: float) -> Any:
         assert self.open
         self.calls.append(list(passes))
         self.limits.append(limit_s)
@@ -52,7 +52,7 @@ class Scripted:
             if item in lost:
                 self.close()
                 raise WorkerLost(lost[item], f"lost with {item}")  # type: ignore[arg-type]
-        return [f"captions of {item}" for item in passes]
+        return Done([f"captions of {item}" for item in passes], busy_s=1.0)  # type: ignore[arg-type]
 
     def close(self) -> None:
         type(self).alive -= self.open
@@ -91,6 +91,7 @@ def test_half_as_many_passes_are_tried_until_they_fit_and_the_size_is_kept(
     assert [len(call) for call in worker(device).calls] == [8, 4, 2, 2, 2, 2]
     assert told(device.caption(list("ijk"))) == list("ijk")
     assert [len(call) for call in worker(device).calls][6:] == [2, 1]
+    assert device.busy_s == pytest.approx(6.0, abs=0.5)  # and next to nothing for what failed
     assert (device.room.most, device.restarts) == (2, 0)
 
 
