@@ -47,11 +47,13 @@ class Batch:
     twin: Tensor | None = None
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on a device."""
+        """The same batch on a device, from where it is in host memory."""
 
         def move(value: object) -> object:
             if isinstance(value, Tensor):
-                return value.to(device, non_blocking=True)
+                # The host goes on while pinned memory is copied, and waits for any other.
+                pinned = value.pin_memory() if device.type == "cuda" and value.is_cpu else value
+                return pinned.to(device, non_blocking=True)
             return tuple(move(item) for item in value) if isinstance(value, tuple) else value
 
         return type(self)(**{field.name: move(getattr(self, field.name)) for field in fields(self)})  # type: ignore[arg-type]

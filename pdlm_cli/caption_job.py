@@ -34,11 +34,11 @@ class CaptionJob:
     """Everything `pdlm caption` was asked for.
 
     input, format, images, masks, exif, max_pixels, max_regions, allow_outside: see open_with_sources. since: outputs of
-    earlier runs; what they have done is left out. model, devices, dtype, decode, pass_timeout: see open_workers.
-    batch_size: passes a model call, None for what suits the device. limit: images, None for all. shard: which of how
-    many, from 0. part_rows: regions after which a part file is closed. workers: threads that prepare images.
-    max_error_rate: 0 to 1. retry_errors: error rows once more. dry_run_model: the pipeline without a network. also:
-    forms of the finished table, see EXPORTS. report: write report.html too (see report_page).
+    earlier runs; what they have done is left out. model, devices, dtype, decode, pass_timeout,
+    quantize: see open_workers. batch_size: passes a model call, None for what suits the device. limit: images, None for
+    all. shard: which of how many, from 0. part_rows: regions after which a part file is closed. workers: threads that
+    prepare images. max_error_rate: 0 to 1. retry_errors: error rows once more. dry_run_model: the pipeline without a
+    network. also: forms of the finished table, see EXPORTS. report: write report.html too (see report_page).
     """
 
     input: str
@@ -68,6 +68,7 @@ class CaptionJob:
     dry_run_model: bool
     also: Sequence[str]
     report: bool = False
+    quantize: str | None = None
 
 
 def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
@@ -143,7 +144,7 @@ def caption_manifest(
             # A table of no rows, so that what reads the output finds its columns.
             out.commit(0, [], table_metadata(facts), complete=True)
         report.stop_signal = stop.received
-        report.incidents = engine.incidents
+        report.incidents, report.busy = engine.incidents, engine.busy
         report.table(out.markers.values())
         if not runner.stopped:
             export_beside(job.output, job.also)
@@ -158,7 +159,8 @@ def _engine(job: CaptionJob) -> Iterator[Engine]:
         yield DryEngine()
         return
     log.info("loading the model")
-    with open_workers(job.model, job.devices, job.dtype, job.decode, job.pass_timeout) as engine:
+    asked = job.model, job.devices, job.dtype, job.decode, job.pass_timeout
+    with open_workers(*asked, quantize=job.quantize) as engine:
         yield engine
 
 
@@ -185,7 +187,7 @@ def _work_left(job: CaptionJob, manifest: Manifest, out: RunDir) -> bool:
 def _already_finished(job: CaptionJob, manifest: Manifest, out: RunDir, earlier: Mapping[str, Any]) -> Report:
     """Say so, once it is certain that the model is the same too; it need not be loaded for that."""
     dry = DryEngine()
-    model = dry.model_sha256 if job.dry_run_model else checkpoint_sha256(job.model)
+    model = dry.model_sha256 if job.dry_run_model else checkpoint_sha256(job.model, job.quantize)
     name = dry.facts["model"] if job.dry_run_model else job.model or str(shipped_checkpoint())
     refuse_another(job.output, earlier, run_facts(job, manifest, {**earlier["engine"], "model": name}, model))
     out.tidy()
@@ -231,4 +233,7 @@ def _log_end(report: Report, job: CaptionJob) -> None:
     elif report.stop_signal is not None:
         log.warning("interrupted: %d rows are in %s; the same command goes on", report.rows, job.output, extra=facts)
     else:
-        log.info("%d rows, %d of them errors, in %s", report.rows, report.errors.total(), job.output, extra=facts)
+        idle = "".join(f"; {name} waited for input {share:.0%} of the time" for name, _, share in report.idle())
+        log.info(
+            "%d rows, %d of them errors, in %s%s", report.rows, report.errors.total(), job.output, idle, extra=facts
+        )

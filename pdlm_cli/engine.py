@@ -5,6 +5,7 @@ has one that runs it in worker processes.
 """
 
 import gc
+import hashlib
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,10 @@ class Engine(Protocol):
     def incidents(self) -> Mapping[str, int]:
         """What has gone wrong so far and was mended, by name; for the statistics of the run."""
 
+    @property
+    def busy(self) -> Sequence[tuple[str, float]]:
+        """Name of each device and the seconds that it has computed so far, if it is measured."""
+
     def prepare_image(self, picture: Image.Image) -> Any:
         """picture: mode RGB. Returns what all passes of the picture share."""
 
@@ -86,6 +91,7 @@ class ModelEngine:
 
     parallel: ClassVar[int] = 1
     incidents: ClassVar[Mapping[str, int]] = {}
+    busy: ClassVar[Sequence[tuple[str, float]]] = ()
 
     model: "PerceptionDLM"
     settings: "DecodeSettings"
@@ -114,11 +120,14 @@ class ModelEngine:
         return [PassFailure("nan_logits", NAN_LOGITS) if result.broken else result for result in results]
 
 
-def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping[str, Any]) -> ModelEngine:
+def load_engine(
+    checkpoint: str | None, device: str, dtype: str, decode: Mapping[str, Any], *, quantize: str | None = None
+) -> ModelEngine:
     """Load a checkpoint onto a device.
 
     checkpoint: folder or hub id, None for the one that ships. device: "auto" or a torch device. dtype: "auto"
-    (bf16 on CUDA, fp32 elsewhere) or a key of DTYPES. decode: fields of model.decode.DecodeSettings.
+    (bf16 on CUDA, fp32 elsewhere) or a key of DTYPES. decode: fields of model.decode.DecodeSettings. quantize: a key of
+    model.quantize.STORAGES, None to leave weights as they are.
     Raises ConfigError if any of it does not exist or does not fit together, DeviceError.
     """
     # Before torch, which takes seconds to import.
@@ -126,9 +135,10 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
     import torch
     import transformers
 
-    from model.checkpoint_files import fingerprint, resolve
+    from model.checkpoint_files import resolve
     from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
+    from model.quantize import quantize_decoder
 
     where = _pick_device(device)
     if dtype == "auto":
@@ -137,7 +147,10 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
         settings = DecodeSettings(**decode)
         folder = resolve(source)
         with device_errors():
-            model = PerceptionDLM.from_pretrained(folder, dtype=getattr(torch, DTYPES[dtype])).to(where)
+            model = PerceptionDLM.from_pretrained(folder, dtype=getattr(torch, DTYPES[dtype]))
+            if quantize is not None:
+                quantize_decoder(model.language_model.model, quantize, where)
+            model.to(where)
         settings.check(model.config)
     except DeviceError:
         raise
@@ -151,23 +164,33 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
         "model": str(folder),
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
         "dtype": dtype,
+        "quantize": quantize or "none",
         "weights": "random" if config.random_weights else "trained",
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
     sizes = config.regions.max_regions, config.tile_size
-    return ModelEngine(model, settings, *sizes, fingerprint(folder), facts, _batch_size(model, settings))
+    sha256 = _weights_sha256(folder, quantize)
+    return ModelEngine(model, settings, *sizes, sha256, facts, _batch_size(model, settings))
 
 
-def checkpoint_sha256(checkpoint: str | None) -> str:
+def checkpoint_sha256(checkpoint: str | None, quantize: str | None) -> str:
     """model_sha256 of the engine that load_engine would load, without loading it. Raises ConfigError."""
-    from model.checkpoint_files import fingerprint, resolve
+    from model.checkpoint_files import resolve
 
     source = checkpoint if checkpoint is not None else shipped_checkpoint()
     try:
-        return fingerprint(resolve(source))
+        return _weights_sha256(resolve(source), quantize)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
+
+
+def _weights_sha256(folder: Path, quantize: str | None) -> str:
+    """Of the weights that the model computes with: quantized, they are others than those in the files."""
+    from model.checkpoint_files import fingerprint
+
+    stored = fingerprint(folder)
+    return stored if quantize is None else hashlib.sha256(f"{stored} {quantize}".encode()).hexdigest()
 
 
 def shipped_checkpoint() -> Path:
@@ -223,7 +246,8 @@ def device_errors() -> Iterator[None]:
         memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
         if memory or any(words in said for words in MEMORY_WORDS):
             raise OutOfDeviceMemory(
-                f"the device is out of memory; try a smaller --batch-size or --length, or --dtype bf16 ({said})"
+                f"the device is out of memory; try a smaller --batch-size or --length, --dtype bf16 or "
+                f"--quantize int8 ({said})"
             ) from error
         if isinstance(error, torch.AcceleratorError) or any(words in said for words in DEVICE_WORDS):
             raise DeviceError(f"the device failed: {said}") from error

@@ -46,6 +46,7 @@ class DryEngine:
     batch_size: int = 1
     parallel: int = 1
     incidents: Mapping[str, int] = field(default_factory=dict)
+    busy: Sequence[tuple[str, float]] = ()
     model_sha256: str = hashlib.sha256(b"dry run 1").hexdigest()
     facts: Mapping[str, str] = field(
         default_factory=lambda: {

@@ -14,6 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # As model.rules has them; that module costs an import of torch.
 SAMPLERS = ("auto", "remask", "topk", "threshold", "factor", "entropy")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
+QUANTIZED = ("int8", "fp8", "nf4")  # as model.quantize.STORAGES has them
 LOG_FORMATS = ("auto", "rich", "plain", "json")
 
 
@@ -87,7 +88,7 @@ def input_fields(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def model_options(command: Command) -> Command:
-    """--model, --device, --dtype."""
+    """--model, --device, --dtype, --quantize."""
     return _apply(
         command,
         click.option(
@@ -102,6 +103,11 @@ def model_options(command: Command) -> Command:
             default="auto",
             show_default=True,
             help="Precision of the weights; auto is bf16 on CUDA, fp32 on CPU.",
+        ),
+        click.option(
+            "--quantize",
+            type=click.Choice(QUANTIZED),
+            help="Store the decoder's weights in 8 or 4 bits: less memory, other captions.  [default: as --dtype says]",
         ),
     )
 

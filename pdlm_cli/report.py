@@ -36,6 +36,7 @@ class Report:
         self.denoise_steps = 0  # of all captions together
         self.milliseconds = {"encode": 0.0, "decode": 0.0}
         self.incidents: Mapping[str, int] = {}  # of the engine
+        self.busy: Sequence[tuple[str, float]] = ()  # of the engine
         self.examples: list[Row] = []
         self.stop_signal: int | None = None
         self._started = time.monotonic()
@@ -78,6 +79,11 @@ class Report:
     def error_rate(self) -> float:
         return self.errors.total() / self.rows if self.rows else 0.0
 
+    def idle(self) -> list[tuple[str, float, float]]:
+        """Name of each device, the seconds that it waited for input, and their share of the run's."""
+        waited = [(name, max(0.0, self.seconds - busy_s)) for name, busy_s in self.busy]
+        return [(name, seconds, seconds / self.seconds) for name, seconds in waited if self.seconds]
+
     @property
     def no_image_found(self) -> bool:
         """Every single image is missing: the wrong folder, not a few lost files."""
@@ -109,6 +115,10 @@ class Report:
             "tokens_per_forward": round(self.tokens / self.denoise_steps, 3) if self.denoise_steps else None,
             "seconds": round(self.seconds, 3),
             "regions_per_second": round(self.made / self.seconds, 3) if self.seconds else None,
+            "device_idle": [
+                {"device": name, "seconds": round(seconds, 3), "share": round(share, 4)}
+                for name, seconds, share in self.idle()
+            ],
             "milliseconds": {name: round(spent, 3) for name, spent in self.milliseconds.items()},
         }
 
@@ -132,6 +142,8 @@ class Report:
         numbers.add_row("seconds", f"{self.seconds:.1f}")
         if self.seconds:
             numbers.add_row("regions/s", f"{self.made / self.seconds:.2f}")
+        for name, seconds, share in self.idle():
+            numbers.add_row(f"{name} idle", f"{seconds:.1f} s, {share:.0%}")
         if not self.examples:
             return numbers
         captions = Table(

@@ -31,6 +31,7 @@ def run_facts(job: "CaptionJob", manifest: Manifest, engine: Mapping[str, str], 
         **job.decode,
         "seed": job.seed,
         "dtype": engine["dtype"],
+        "quantize": job.quantize,
         "exif": job.exif,
         "max_pixels": job.max_pixels,
     }

@@ -62,6 +62,7 @@ def caption_picture(
     decode: Mapping[str, Any],
     seed: int,
     *,
+    quantize: str | None = None,
     steps: bool = False,
 ) -> Captioned:
     """Caption one picture. masks: mask pictures, or annotation files that hold regions of this picture. steps: draw
@@ -76,7 +77,7 @@ def caption_picture(
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
     if steps and len(regions) > MOST_REGIONS:
         raise ConfigError(f"--steps-gif has room for {MOST_REGIONS} captions, found {len(regions)} regions")
-    engine = load_engine(model, device, dtype, decode)
+    engine = load_engine(model, device, dtype, decode, quantize=quantize)
     tokens = engine.model.tokens
     seen = Steps(tokens.piece, tokens.mask, (tokens.end_of_turn, tokens.end_of_text)) if steps else None
     captions = engine.model.caption(

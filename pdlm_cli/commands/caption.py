@@ -139,6 +139,7 @@ def caption(
     device: str,
     devices: tuple[str, ...] | None,
     dtype: str,
+    quantize: str | None,
     seed: int,
     batch_size: int | str,
     pass_timeout: float | None,
@@ -173,8 +174,11 @@ def caption(
     """
     if devices is not None and device != "auto":
         raise click.UsageError("--devices names all devices: leave --device out")
-    if dry_run_model and (model is not None or dtype != "auto" or device != "auto" or devices is not None):
-        raise click.UsageError("--dry-run-model has no network: leave --model, --device, --devices and --dtype out")
+    of_model = (model, devices, quantize) != (None, None, None) or (device, dtype) != ("auto", "auto")
+    if dry_run_model and of_model:
+        raise click.UsageError(
+            "--dry-run-model has no network: leave --model, --device, --devices, --dtype and --quantize out"
+        )
     if overwrite and retry_errors:
         raise click.UsageError("--overwrite replaces the rows that --retry-errors would try again: give one of them")
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
@@ -189,6 +193,7 @@ def caption(
             model=model,
             devices=devices or (device,),
             dtype=dtype,
+            quantize=quantize,
             decode=others,
             seed=seed,
             batch_size=None if isinstance(batch_size, str) else batch_size,

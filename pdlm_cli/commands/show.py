@@ -41,6 +41,7 @@ def show(
     model: str | None,
     device: str,
     dtype: str,
+    quantize: str | None,
     seed: int,
     **decode: Any,
 ) -> None:
@@ -78,7 +79,9 @@ def show(
     else:
         if not masks:
             raise ConfigError(f"{source} needs MASKS: mask pictures, one a region, or an annotation file")
-        shown = caption_picture(source, masks, model, device, dtype, decode, seed, steps=steps_gif is not None)
+        shown = caption_picture(
+            source, masks, model, device, dtype, decode, seed, quantize=quantize, steps=steps_gif is not None
+        )
         save, target = shown.page.save, Path(f"{source.stem}-captions.png")
         for number, caption in enumerate(shown.captions, 1):
             print_line(f"{number}  {printable(caption)}")

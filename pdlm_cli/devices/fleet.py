@@ -26,6 +26,8 @@ def open_workers(
     dtype: str,
     decode: Mapping[str, Any],
     pass_timeout: float | None,
+    *,
+    quantize: str | None = None,
 ) -> Iterator["Fleet"]:
     """An engine with a worker process on each of the devices, which end with the context.
 
@@ -41,7 +43,7 @@ def open_workers(
             threads = _threads(names)
             begun = []
             for name in names:
-                begun.append(Device(Start(source, name, dtype, decode, threads, life=0), patience))
+                begun.append(Device(Start(source, name, dtype, quantize, decode, threads, life=0), patience))
                 stack.callback(begun[-1].close)
             return begun
 
@@ -70,7 +72,8 @@ class Fleet:
         assert all(other.model_sha256 == first.model_sha256 for other in loaded)
         self.max_regions = first.max_regions
         self.model_sha256 = first.model_sha256
-        self.facts = {**first.facts, "device": ", ".join(own.facts["device"] for own in loaded)}
+        self._names = [own.facts["device"] for own in loaded]
+        self.facts = {**first.facts, "device": ", ".join(self._names)}
         self.batch_size = min(own.batch_size for own in loaded)
         self.parallel = len(devices)
         self._geometry = first.geometry
@@ -84,9 +87,13 @@ class Fleet:
     @property
     def incidents(self) -> Mapping[str, int]:
         """worker_restarts; passes_at_once: the fewest that a device was left with, if memory ran out."""
-        sizes = [device.most for device in self._devices if device.most is not None]
+        sizes = [device.room.fewest for device in self._devices if device.room.fewest is not None]
         restarts = sum(device.restarts for device in self._devices)
         return {"worker_restarts": restarts, **({"passes_at_once": min(sizes)} if sizes else {})}
+
+    @property
+    def busy(self) -> Sequence[tuple[str, float]]:
+        return [(name, device.busy_s) for name, device in zip(self._names, self._devices, strict=True)]
 
     def prepare_image(self, picture: Image.Image) -> Any:
         return prepare_image(picture, self._geometry)

@@ -1,6 +1,7 @@
 """What a worker process and the process that started it tell each other.
 
-Pickled, over a socket pair that only these two hold. Nothing here needs torch: pictures are arrays.
+Pickled, over a socket pair that only these two hold, but for arrays (see handover). Nothing here needs torch: pictures
+are arrays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ class Start:
     checkpoint: str
     device: str
     dtype: str
+    quantize: str | None
     decode: Mapping[str, Any]
     threads: int | None
     life: int
@@ -48,9 +50,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """From a worker: results in the order of the passes."""
+    """From a worker: results in the order of the passes, and the seconds that it computed."""
 
     results: list[PassResult]
+    busy_s: float
 
 
 @dataclass(frozen=True)

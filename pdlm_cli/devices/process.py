@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
+from pdlm_cli.devices.handover import Sender, shared_memory
 from pdlm_cli.devices.messages import Done, Failed, Loaded, Note, OutOfMemory, Start, Work
-from pdlm_cli.engine import PassResult
 from pdlm_cli.errors import ConfigError, OutOfDeviceMemory
 from pdlm_cli.logs import log
 
 # Not multiprocessing's own way to start a process: that would import the main module again, and wait at exit for a
 # child that takes no signal.
 BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from pdlm_cli.devices.worker import main; main(int(sys.argv[1]))"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from pdlm_cli.devices.worker import main; main(*map(int, sys.argv[2:]))"
 )
 LAST_LINES = 3  # of what a worker printed, told when it dies
 END_S = 10.0  # for a worker to be gone once its pipe is closed
@@ -43,16 +43,19 @@ class WorkerProcess:
         self.device = start.device
         ours, theirs = socket.socketpair()
         printed, output = os.pipe()
+        self._memory = shared_memory()
+        shared = theirs.fileno(), self._memory.fileno()
         with theirs, _signals_blocked():  # which the child inherits, from its very first moment
             self._process = subprocess.Popen(
-                [sys.executable, "-c", BOOT, str(theirs.fileno()), json.dumps(sys.path)],
+                [sys.executable, "-c", BOOT, json.dumps(sys.path), *map(str, shared)],
                 stdin=subprocess.PIPE,  # never written to: it ends when this process does, however that may be
                 stdout=output,
                 stderr=output,
-                pass_fds=[theirs.fileno()],
+                pass_fds=shared,
             )
         os.close(output)
-        self._parent = Connection(ours.detach())
+        self._worker = Connection(ours.detach())
+        self._questions = Sender(self._worker, self._memory.fileno())
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._reader = threading.Thread(target=self._log_output, args=(printed,), daemon=True)
         self._reader.start()
@@ -64,13 +67,13 @@ class WorkerProcess:
         assert isinstance(loaded, Loaded)
         return loaded
 
-    def caption(self, passes: Sequence[Any], limit_s: float) -> list[PassResult]:
+    def caption(self, passes: Sequence[Any], limit_s: float) -> Done:
         """Raises OutOfDeviceMemory, after which it can be asked again, and WorkerLost, after which it cannot."""
         reply = self._ask(Work(passes, limit_s), limit_s)
         if isinstance(reply, OutOfMemory):
             raise OutOfDeviceMemory(reply.message)
         assert isinstance(reply, Done)
-        return reply.results
+        return reply
 
     def close(self) -> None:
         """End the process, whatever it is doing. Safe to call twice."""
@@ -81,7 +84,8 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._kill()
             self._process.wait()
-        self._parent.close()
+        self._worker.close()
+        self._memory.close()
         self._reader.join(END_S)
 
     def _ask(self, question: Start | Work, limit_s: float | None) -> Any:
@@ -97,7 +101,7 @@ class WorkerProcess:
             watchdog.daemon = True
             watchdog.start()
         try:
-            self._parent.send(question)
+            self._questions.send(question)
             reply = self._receive()
         except (EOFError, OSError):
             self.close()
@@ -117,7 +121,7 @@ class WorkerProcess:
         return reply
 
     def _receive(self) -> Any:
-        while isinstance(reply := self._parent.recv(), Note):
+        while isinstance(reply := self._worker.recv(), Note):
             log.log(reply.level, "%s", reply.message)
         return reply
 

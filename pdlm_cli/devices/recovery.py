@@ -1,6 +1,7 @@
 """What to do when a batch fails: fewer passes at once, a fresh worker, one pass at a time, and who is to blame.
 
-out of memory       half as many passes at once from here on; a pass that does not fit alone is a failure
+out of memory       half as many passes at once, until that has worked for long; a pass that does not fit alone is a
+                    failure
 the worker is lost  a fresh one gets the passes of the batch one by one; a pass with which that one is lost as well
                     is a failure; two such passes with none between them that worked: the device is broken
 """
@@ -44,17 +45,50 @@ class Patience:
         self._slowest = max(self._slowest or 0.0, seconds / passes)
 
 
+class Room:
+    """How many passes at once a device has memory for, as far as was seen.
+
+    Memory may have run out for the sake of one large pass, or of a neighbor on the device, so twice as many are tried
+    once full batches have worked often enough: FIRST of them, and each further time twice as many as before.
+
+    most: None for any number. fewest: that `most` has ever been, None while memory has never run out.
+    """
+
+    FIRST = 32
+
+    def __init__(self) -> None:
+        self.most: int | None = None
+        self.fewest: int | None = None
+        self._worked, self._enough = 0, self.FIRST
+
+    def ran_out(self, passes: int) -> int:
+        """Half of `passes` from here on."""
+        self.most, self._worked = passes // 2, 0
+        self.fewest = min(self.fewest or self.most, self.most)
+        return self.most
+
+    def worked(self, passes: int) -> None:
+        if passes != self.most:
+            return
+        self._worked += 1
+        if self._worked == self._enough:
+            self.most, self._worked = 2 * self.most, 0
+            self._enough *= 2
+
+
 class Device:
     """One device and the worker on it, the present one. Used by one thread at a time.
 
-    most: passes at once that fit, None while memory has never run out. restarts: workers that were lost.
+    room: what its memory has room for. restarts: workers that were lost.
+    busy_s: seconds that it computed, or was given up on.
     """
 
     def __init__(self, start: Start, patience: Patience) -> None:
         """Start a worker; `load` waits for it."""
         self.name = start.device
-        self.most: int | None = None
+        self.room = Room()
         self.restarts = 0
+        self.busy_s = 0.0
         self._start, self._patience = start, patience
         self._worker = WorkerProcess(start)
         self.loaded: Loaded | None = None
@@ -77,7 +111,7 @@ class Device:
         results: list[PassResult] = []
         while len(results) < len(passes):
             rest = passes[len(results) :]
-            batch = rest[: self.most or len(rest)]
+            batch = rest[: self.room.most or len(rest)]
             try:
                 results += self._call(batch)
             except OutOfDeviceMemory as error:
@@ -90,18 +124,25 @@ class Device:
 
     def _call(self, passes: Sequence[Any]) -> list[PassResult]:
         started = time.monotonic()
-        results = self._worker.caption(passes, self._patience.limit_s(len(passes), fresh=self._fresh))
-        self._patience.saw(len(passes), time.monotonic() - started)
+        busy_s = None
+        try:
+            done = self._worker.caption(passes, self._patience.limit_s(len(passes), fresh=self._fresh))
+            busy_s = done.busy_s
+        finally:
+            seconds = time.monotonic() - started
+            self.busy_s += seconds if busy_s is None else busy_s
+        self._patience.saw(len(passes), seconds)
+        self.room.worked(len(passes))
         self._fresh, self._blamed = False, None
-        return results
+        return done.results
 
     def _make_room(self, passes: int, error: OutOfDeviceMemory) -> list[PassResult]:
         if passes == 1:
             return [PassFailure("device_oom", str(error))]
-        self.most = passes // 2
-        facts = {"event": "batch_size", "device": self.name, "passes": self.most}
+        most = self.room.ran_out(passes)
+        facts = {"event": "batch_size", "device": self.name, "passes": most}
         log.warning(
-            "%d passes at once do not fit on %s; going on with %d", passes, self.name, self.most, extra={"facts": facts}
+            "%d passes at once do not fit on %s; going on with %d", passes, self.name, most, extra={"facts": facts}
         )
         return []
 

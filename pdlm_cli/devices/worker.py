@@ -10,11 +10,13 @@ import math
 import os
 import signal
 import threading
+import time
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pdlm_cli.devices.faults import Faults
+from pdlm_cli.devices.handover import Receiver
 from pdlm_cli.devices.messages import Done, Failed, Loaded, Note, OutOfMemory, Start, Work
 from pdlm_cli.engine import ModelEngine, free_memory, load_engine
 from pdlm_cli.errors import DeviceError, OutOfDeviceMemory, PdlmError
@@ -23,14 +25,17 @@ from pdlm_cli.logs import log
 GRACE_S = 30  # for the parent to end a worker whose time is over, before it ends itself
 
 
-def main(channel: int) -> None:
-    """channel: file descriptor of the socket to the parent. Standard input is a pipe that the parent holds open."""
+def main(channel: int, memory: int) -> None:
+    """File descriptors. channel: of the socket to the parent. memory: of what it shares with this process.
+
+    Standard input is a pipe that the parent holds open.
+    """
     faulthandler.enable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with Connection(channel) as parent:
         _log_to(parent)
         try:
-            _serve(parent)
+            _serve(parent, Receiver(parent, memory))
         except DeviceError as error:
             parent.send(Failed("device", str(error)))
         except PdlmError as error:
@@ -41,20 +46,21 @@ def main(channel: int) -> None:
             parent.send(Failed("bug", traceback.format_exc()))
 
 
-def _serve(parent: Connection) -> None:
-    start: Start = parent.recv()
+def _serve(parent: Connection, questions: Receiver) -> None:
+    start: Start = questions.receive()
     engine = _load(start)
     faults = Faults.of_environment(engine.model, start.life)
     parent.send(_loaded(engine))
     while True:
-        work: Work = parent.recv()
+        work: Work = questions.receive()
         # The kernel's own clock, in case the parent has been killed and this process hangs with the interpreter locked.
         signal.alarm(math.ceil(work.limit_s) + GRACE_S)
         if faults is not None:
             faults.aim(work.passes)
         reply: Done | OutOfMemory
+        started = time.monotonic()
         try:
-            reply = Done(engine.caption(work.passes))
+            reply = Done(engine.caption(work.passes), time.monotonic() - started)
         except OutOfDeviceMemory as error:
             reply = OutOfMemory(str(error))
         if isinstance(reply, OutOfMemory):
@@ -68,7 +74,7 @@ def _load(start: Start) -> ModelEngine:
 
     if start.threads is not None:
         torch.set_num_threads(start.threads)
-    return load_engine(start.checkpoint, start.device, start.dtype, start.decode)
+    return load_engine(start.checkpoint, start.device, start.dtype, start.decode, quantize=start.quantize)
 
 
 def _loaded(engine: ModelEngine) -> Loaded:

@@ -28,7 +28,7 @@ class SceneEvalJob:
     """Everything `pdlm eval scenes` was asked for.
 
     pictures, seed, split, level, objects: see SceneSet. size: that of the checkpoint's tiles, if None. model, device,
-    dtype, decode: see load_engine. batch_size: passes a model call. workers: threads that draw.
+    dtype, quantize, decode: see load_engine. batch_size: passes a model call. workers: threads that draw.
     """
 
     pictures: int
@@ -40,6 +40,7 @@ class SceneEvalJob:
     model: str | None
     device: str
     dtype: str
+    quantize: str | None
     decode: Mapping[str, Any]
     batch_size: int
     workers: int
@@ -72,7 +73,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> SceneEvalResul
     console, form = logs.configure(log_format)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
-        engine = load_engine(job.model, job.device, job.dtype, job.decode)
+        engine = load_engine(job.model, job.device, job.dtype, job.decode, quantize=job.quantize)
         scenes = job.scenes(engine.tile_size)
         stop.defer()
         started, speed = time.monotonic(), Report(max_error_rate=0.0)
@@ -126,6 +127,7 @@ def _files(
         "model": job.model or "the one that ships",
         "model_sha256": facts["model_sha256"],
         "dtype": facts["dtype"],
+        "quantize": job.quantize,
         **asdict(scenes),
         **job.decode,
     }

@@ -23,9 +23,15 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @contextmanager
     def open_here(
-        checkpoint: str | None, devices: Sequence[str], dtype: str, decode: Mapping[str, Any], timeout: float | None
+        checkpoint: str | None,
+        devices: Sequence[str],
+        dtype: str,
+        decode: Mapping[str, Any],
+        timeout: float | None,
+        *,
+        quantize: str | None,
     ) -> Iterator[ModelEngine]:
         (device,) = devices
-        yield load_engine(checkpoint, device, dtype, decode)
+        yield load_engine(checkpoint, device, dtype, decode, quantize=quantize)
 
     monkeypatch.setattr(caption_job, "open_workers", open_here)

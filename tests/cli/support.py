@@ -124,6 +124,7 @@ class StubEngine:
     batch_size: int = 4
     parallel: int = 1
     incidents: dict[str, int] = field(default_factory=dict)
+    busy: tuple[tuple[str, float], ...] = ()
     model_sha256: str = "0" * 64
     facts: dict[str, str] = field(default_factory=lambda: {"model": "stub", "device": "none", "dtype": "fp32"})
     batches: list[list[int]] = field(default_factory=list)

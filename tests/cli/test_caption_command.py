@@ -168,18 +168,38 @@ def test_a_run_goes_on_with_its_own_model_only(photo: Dataset, tmp_path: Path) -
         assert "the model was" in refused.stderr
 
 
+def test_a_run_goes_on_with_its_own_quantization_only(photo: Dataset, tmp_path: Path) -> None:
+    arguments = ["--input", photo.file, "--output", tmp_path / "out", *FAST]
+    small = ["--quantize", "int8"]
+    assert caption(*arguments, *small).exit_code == 0
+    facts = json.loads((tmp_path / "out/_pdlm/run.json").read_text())
+    assert (facts["config"]["quantize"], facts["engine"]["quantize"]) == ("int8", "int8")
+    for part_is_there in (True, False):
+        if not part_is_there:
+            (tmp_path / "out/data/part-00000.parquet").unlink()
+        for other, named in ([], "not given"), (["--quantize", "fp8"], "fp8"):
+            refused = caption(*arguments, *other)
+            assert refused.exit_code == 2
+            assert f"--quantize was int8, now it is {named}" in refused.stderr
+    assert caption(*arguments, *small).exit_code == 0
+    whole = ["--input", photo.file, "--output", tmp_path / "whole", *FAST]
+    assert caption(*whole).exit_code == 0
+    hashes = [json.loads((tmp_path / name / "_pdlm/run.json").read_text())["hashes"] for name in ("out", "whole")]
+    assert hashes[0]["model"] != hashes[1]["model"]
+
+
 def test_devices_and_their_limits_reach_the_workers(
     photo: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: Any) -> Any:
-        raise DeviceError(repr(arguments[1:3] + arguments[4:]))
+    def refuse(*arguments: Any, quantize: str | None) -> Any:
+        raise DeviceError(repr(arguments[1:3] + arguments[4:] + (quantize,)))
 
     monkeypatch.setattr(caption_job, "open_workers", refuse)
     for given, expected in (
-        ([], "(('auto',), 'auto', None)"),
-        (["--device", "cuda:1"], "(('cuda:1',), 'auto', None)"),
-        (["--devices", "0,1", "--pass-timeout", "7"], "(('0', '1'), 'auto', 7.0)"),
-        (["--devices", "all"], "(('all',), 'auto', None)"),
+        ([], "(('auto',), 'auto', None, None)"),
+        (["--device", "cuda:1", "--quantize", "nf4"], "(('cuda:1',), 'auto', None, 'nf4')"),
+        (["--devices", "0,1", "--pass-timeout", "7"], "(('0', '1'), 'auto', 7.0, None)"),
+        (["--devices", "all"], "(('all',), 'auto', None, None)"),
     ):
         result = caption("--input", photo.file, "--output", tmp_path / "out", *given)
         assert result.exit_code == 6, result.stderr

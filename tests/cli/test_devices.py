@@ -73,6 +73,7 @@ def test_a_run_outlives_too_little_memory_and_nan_and_a_worker_that_dies_once(
     check_rows(out, expected, {1: "nan_logits", 4: "device_oom"})
     incidents = {"worker_restarts": 1, "passes_at_once": 1}
     assert json.loads(stdout)["incidents"] == incidents
+    assert "; cpu waited for input" in stderr
     assert json.loads((out / "_pdlm/stats.json").read_text())["incidents"] == incidents
     log = [json.loads(line) for line in (out / "_pdlm/log.jsonl").read_text().splitlines()]
     assert [line["passes"] for line in log if line.get("event") == "batch_size"] == [2, 1]
@@ -106,8 +107,9 @@ def test_two_workers_write_what_one_does(
 ) -> None:
     with workers("cpu", "cpu") as fleet:
         assert (fleet.parallel, fleet.facts["device"]) == (2, "cpu, cpu")
-        run(dataset, tmp_path / "two", fleet, batch_size=1)
+        report = run(dataset, tmp_path / "two", fleet, batch_size=1)
         check_rows(tmp_path / "two", expected, {})
+        assert [(idle["device"], idle["share"] < 1) for idle in report.summary()["device_idle"]] == [("cpu", True)] * 2
         # One is lost for good, and the other does the rest.
         fleet._devices[0].caption = lambda passes: (_ for _ in ()).throw(DeviceError("unplugged"))  # type: ignore
         run(dataset, tmp_path / "rest", fleet, batch_size=2)

@@ -1,13 +1,14 @@
 """What is done about a failure, with workers that follow a script in place of processes."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import pytest
 
 from pdlm_cli.devices import recovery
 from pdlm_cli.devices.faults import parse
-from pdlm_cli.devices.messages import Start
+from pdlm_cli.devices.messages import Done, Start
 from pdlm_cli.devices.process import WorkerLost
 from pdlm_cli.devices.recovery import Device, Patience
 from pdlm_cli.engine import PassFailure
@@ -40,7 +41,7 @@ class Scripted:
             raise WorkerLost("device_error", "no such device any more")
         return Loaded()
 
-    def caption(self, passes: Sequence[str], limit_s: float) -> list[str]:
+    def caption(self, passes: Sequence[str], limit_s: float) -> Any:
         assert self.open
         self.calls.append(list(passes))
         self.limits.append(limit_s)
@@ -51,7 +52,7 @@ class Scripted:
             if item in lost:
                 self.close()
                 raise WorkerLost(lost[item], f"lost with {item}")  # type: ignore[arg-type]
-        return [f"captions of {item}" for item in passes]
+        return Done([f"captions of {item}" for item in passes], busy_s=1.0)  # type: ignore[arg-type]
 
     def close(self) -> None:
         type(self).alive -= self.open
@@ -66,7 +67,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 def make(monkeypatch: pytest.MonkeyPatch, *, fits: int = 100, checkpoint: str = "sound", **patience: Any) -> Device:
     script = type("Script", (Scripted,), {"calls": [], "limits": [], "fits": fits, "alive": 0})
     monkeypatch.setattr(recovery, "WorkerProcess", script)
-    device = Device(Start(checkpoint, "cpu", "fp32", {}, None, 0), Patience(patience.get("pass_s")))
+    device = Device(Start(checkpoint, "cpu", "fp32", None, {}, None, 0), Patience(patience.get("pass_s")))
     device.load()
     return device
 
@@ -90,7 +91,22 @@ def test_half_as_many_passes_are_tried_until_they_fit_and_the_size_is_kept(
     assert [len(call) for call in worker(device).calls] == [8, 4, 2, 2, 2, 2]
     assert told(device.caption(list("ijk"))) == list("ijk")
     assert [len(call) for call in worker(device).calls][6:] == [2, 1]
-    assert (device.most, device.restarts) == (2, 0)
+    assert device.busy_s == pytest.approx(6.0, abs=0.5)  # and next to nothing for what failed
+    assert (device.room.most, device.restarts) == (2, 0)
+
+
+@pytest.mark.fault("device out of memory")
+def test_more_passes_are_tried_again_once_fewer_have_worked_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass that does not fit at all, among four; then the device has room for two."""
+    device = make(monkeypatch, fits=2)
+    assert told(device.caption(["a", "b", "big", "c"])) == ["a", "b", "device_oom", "c"]
+    assert device.room.most == 1
+    before = len(worker(device).calls)
+    assert told(device.caption(["d"] * 400)) == ["d"] * 400
+    sizes = groupby(len(call) for call in worker(device).calls[before:])
+    # One of the 32 batches of one has worked before; the next time 64 have to, then 128.
+    assert [(size, len(list(calls))) for size, calls in sizes] == [(1, 31), (2, 64), (4, 1), (2, 120), (1, 1)]
+    assert device.room.fewest == 1
 
 
 @pytest.mark.fault("device out of memory")

@@ -50,6 +50,18 @@ def test_codes_are_counted() -> None:
     assert "errors: bad_mask" in shown(result)
 
 
+def test_what_a_device_does_not_compute_it_waits() -> None:
+    result = report([OK])
+    result.seconds = 4.0
+    assert result.summary()["device_idle"] == []
+    result.busy = (("cpu", 3.0), ("cpu", 1.0))
+    assert result.summary()["device_idle"] == [
+        {"device": "cpu", "seconds": 1.0, "share": 0.25},
+        {"device": "cpu", "seconds": 3.0, "share": 0.75},
+    ]
+    assert "cpu idle" in shown(result) and "3.0 s, 75%" in shown(result)
+
+
 def test_captions_are_neither_markup_nor_control_codes() -> None:
     text = shown(report([replace(OK, caption="[red]a[/red] \x1b[31mcat\x1b[0m\a\u202e [/]")]))
     assert "[red]a[/red]" in text

@@ -6,18 +6,20 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import Pipe
 
 import numpy as np
 import pytest
 
 from pdlm_cli.devices import process
+from pdlm_cli.devices.handover import Receiver, Sender, shared_memory
 from pdlm_cli.devices.messages import Start
 from pdlm_cli.devices.process import WorkerLost, WorkerProcess
 from pdlm_cli.errors import ConfigError
 from tests.cli.support import no_thread_left
 from tests.cli.test_process import alive
 
-BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
+BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 
 # The inside of a real worker, with an engine that does what it is given: pieces of Python.
 SERVE = (
@@ -44,7 +46,7 @@ def load(start):
 
 worker._load = load
 worker._loaded = lambda engine: Loaded(Geometry(1, 1, 1, 1, None), 6, "0", {}, 4, 0)
-worker.main(int(sys.argv[1]))
+worker.main(*map(int, sys.argv[2:]))
 """
 )
 
@@ -53,7 +55,7 @@ worker.main(int(sys.argv[1]))
 def worker(monkeypatch: pytest.MonkeyPatch, boot: str = SERVE, checkpoint: str = "sound") -> Iterator[WorkerProcess]:
     monkeypatch.setattr(process, "BOOT", boot)
     with no_thread_left():
-        made = WorkerProcess(Start(checkpoint, "cpu", "fp32", {}, None, 0))
+        made = WorkerProcess(Start(checkpoint, "cpu", "fp32", None, {}, None, 0))
         number = made._process.pid
         try:
             yield made
@@ -72,12 +74,33 @@ def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> p
 
 
 def test_arrays_come_and_go_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More and less than before, two views of one array, one that is not contiguous, an empty one."""
     pixels = np.random.default_rng(0).integers(0, 256, (7, 3, 512, 512), np.uint8)
     with worker(monkeypatch) as made:
         assert made.load(60).max_regions == 6
-        (found,) = made.caption([pixels], 60)
-        assert np.array_equal(found, pixels)
-        assert made.caption(["1 + 1", "'a'"], 60) == [2, "a"]
+        for given in (
+            [pixels],
+            [pixels[0], pixels[0]],
+            [pixels, pixels.astype(float)],
+            [pixels[:, 0].T, pixels[:0]],
+        ):
+            found = made.caption(given, 60).results
+            for one, other in zip(given, found, strict=True):
+                assert np.array_equal(one, other)
+        assert made.caption(["1 + 1", "'a'"], 60).results == [2, "a"]
+
+
+def test_arrays_do_not_go_through_the_pipe() -> None:
+    ours, theirs = Pipe()
+    with ours, theirs, shared_memory() as memory:
+        Sender(ours, memory.fileno()).send([np.zeros(10**7, np.uint8)])  # more than a pipe holds
+        Receiver(theirs, memory.fileno()).receive()
+
+
+def test_it_is_known_how_long_a_worker_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with worker(monkeypatch) as made:
+        made.load(60)
+        assert 0.2 <= made.caption(["time.sleep(0.2)"], 60).busy_s < 10
 
 
 def test_logs_warnings_and_prints_of_a_worker_are_in_the_log(
@@ -150,14 +173,14 @@ def test_signals_are_the_parents_from_the_first_moment_on(monkeypatch: pytest.Mo
             os.kill(made._process.pid, number)
         made.load(60)
         os.kill(made._process.pid, signal.SIGTERM)
-        assert made.caption(["1"], 60) == [1]
+        assert made.caption(["1"], 60).results == [1]
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
 
 
 def test_a_busy_worker_ends_with_its_parents_end_of_the_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     with worker(monkeypatch) as made:
         made.load(60)
-        made._parent.send(process.Work(["time.sleep(1000)"], 1000.0))
+        made._questions.send(process.Work(["time.sleep(1000)"], 1000.0))
         started = time.monotonic()
         made.close()
         assert time.monotonic() - started < process.END_S

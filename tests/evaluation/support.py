@@ -34,6 +34,7 @@ class TellingEngine:
     batch_size: int = 4
     parallel: int = 1
     incidents: dict[str, int] = field(default_factory=dict)
+    busy: tuple[tuple[str, float], ...] = ()
     model_sha256: str = "0" * 64
     facts: dict[str, str] = field(default_factory=lambda: {"model": "oracle", "dtype": "fp32", "weights": "trained"})
 

@@ -41,7 +41,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> TellingEngine:
         return [f"{caption} `|` <b>" for caption in swapped(captions)] if len(captions) == 6 else captions
 
     engine = TellingEngine(SCENES, tell)
-    monkeypatch.setattr(scene_job, "load_engine", lambda *_: engine)
+    monkeypatch.setattr(scene_job, "load_engine", lambda *_, **__: engine)
     return engine
 
 
@@ -150,6 +150,7 @@ def test_a_run_that_is_stopped_writes_no_scores(
         model=None,
         device="cpu",
         dtype="fp32",
+        quantize=None,
         decode={},
         batch_size=2,
         workers=1,
@@ -160,7 +161,7 @@ def test_a_run_that_is_stopped_writes_no_scores(
     assert result.exit_code == 143
     assert not any((tmp_path / name).exists() for name in FILES)
     monkeypatch.undo()
-    monkeypatch.setattr(scene_job, "load_engine", lambda *_: oracle)
+    monkeypatch.setattr(scene_job, "load_engine", lambda *_, **__: oracle)
     assert evaluate(*RUN, "--output", tmp_path).exit_code == 0
 
 

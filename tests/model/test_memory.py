@@ -1,14 +1,18 @@
 """The memory that a pass is said to take, before what torch allocates for one."""
 
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.decode import DecodeSettings, caption_passes
-from model.memory import KEPT_FREE, MOST_PASSES, pass_bytes, passes_that_fit
+from model.memory import KEPT_FREE, MOST_PASSES, pass_bytes, passes_that_fit, restored_bytes, weight_bytes
 from model.preprocess import count_tiles
+from model.quantize import STORAGES, QuantizedLinear, quantize_decoder
+from model.sizes import random_model
+from tests import memory_plan
 from tests.model.support import ISOLATED, RELEASED, one_pass, tiny
 
 
@@ -69,3 +73,26 @@ def test_a_batch_fills_the_memory_that_is_free():
     assert passes_that_fit(0, config, settings, 2) == 1
     assert passes_that_fit(round(5.5 * one / (1 - KEPT_FREE)), config, settings, 2) == 5
     assert passes_that_fit(10**15, config, settings, 2) == MOST_PASSES
+
+
+@pytest.mark.parametrize("kind", [None, *STORAGES])
+def test_weights_take_what_they_are_said_to(kind):
+    model = random_model("tiny", vocabulary=1000)
+    if kind is not None:
+        quantize_decoder(model.language_model.model, kind, torch.device("cpu"))
+    held = sum(parameter.nbytes for parameter in model.parameters())
+    held += sum(layer.weight.nbytes + layer.scale.nbytes for layer in stored(model))
+    assert weight_bytes(model.config, 4, kind) == pytest.approx(held, rel=0.01)
+    assert restored_bytes(model.config, 4) == 64 * 192 * 6
+
+
+def stored(model):
+    return [layer for layer in model.modules() if isinstance(layer, QuantizedLinear)]
+
+
+def test_the_large_model_fits_cards_of_24_and_of_12_gb_as_the_documents_say():
+    assert memory_plan.room(24, "int8") > 1
+    assert memory_plan.room(12, "nf4") >= 1
+    assert memory_plan.room(12, None) == 0
+    documents = Path(memory_plan.__file__).parents[1] / "docs/devices.md"
+    assert memory_plan.table() in documents.read_text()
