@@ -22,14 +22,18 @@ class Caption:
 
 @dataclass(frozen=True)
 class PassCaptions:
-    """captions, slots: in the order of the masks. together: passes of the batch the pass was in. encode_ms, decode_ms:
-    of that whole batch. broken: the model gave NaN or infinity for this pass, and the captions mean nothing."""
+    """captions, slots: in the order of the masks. together: passes on the device when this one came, itself counted.
+    encode_ms: from then to its image and RoI features, with those that came with it. decode_ms: from those to its last
+    caption, beside the others. encode_share_ms, decode_share_ms: its even share of that time, so that the shares of all
+    passes add up. broken: the model gave NaN or infinity for this pass, and the captions mean nothing."""
 
     captions: list[Caption]
     slots: list[int]
     together: int
     encode_ms: float
     decode_ms: float
+    encode_share_ms: float
+    decode_share_ms: float
     broken: bool
 
 

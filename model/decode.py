@@ -161,6 +161,7 @@ def _caption_batch(
     tokens, confidence = result.tokens.view(shape).tolist(), result.confidence.exp().view(shape).tolist()
     steps = result.steps.view(len(passes), -1).expand(-1, shape[1]).tolist()
     broken = result.broken.view(len(passes), -1).any(dim=1).tolist()
+    encode_ms, decode_ms = 1e3 * (encoded - started), 1e3 * (decoded - encoded)
     output = []
     for row, prepared in enumerate(passes):
         captions = [
@@ -172,8 +173,10 @@ def _caption_batch(
                 captions,
                 prepared.slots,
                 together=len(passes),
-                encode_ms=1e3 * (encoded - started),
-                decode_ms=1e3 * (decoded - encoded),
+                encode_ms=encode_ms,
+                decode_ms=decode_ms,
+                encode_share_ms=encode_ms / len(passes),
+                decode_share_ms=decode_ms / len(passes),
                 broken=broken[row],
             )
         )

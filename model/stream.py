@@ -49,9 +49,11 @@ class Lane:
     buffer: KeyBuffer
     together: int
     encode_ms: float
+    encode_share_ms: float
     started: float
     tokens: list[list[int]]
     found: dict[int, Caption] = field(default_factory=dict)
+    decode_share_ms: float = 0.0
     broken: bool = False
 
     @property
@@ -99,10 +101,11 @@ class CaptionStream:
                 self._admit(arrived)
             if not self.lanes:
                 return
+            began = time.perf_counter()
             self._plan()
             for _ in range(POLL[self.model.device.type]):
                 self._step()
-            yield from self._collect()
+            yield from self._collect(began)
 
     def _admit(self, arrived: Sequence[tuple[int, PreparedPass]]) -> None:
         """Picture, context and RoIs of passes, and blank captions."""
@@ -117,8 +120,11 @@ class CaptionStream:
             blank = [[model.tokens.mask] * self.length for _ in prepared.order]
             buffer = self._buffer(len(layout.input_ids), embeds.dtype)
             together, encode_ms = len(self.lanes) + len(arrived), 1e3 * (encoded - started)
-            lanes.append(Lane(index, prepared, layout, buffer, together, encode_ms, encoded, blank))
+            share_ms = encode_ms / len(arrived)
+            lanes.append(Lane(index, prepared, layout, buffer, together, encode_ms, share_ms, encoded, blank))
         self._prefill(lanes, embeds)
+        for lane in lanes:
+            lane.decode_share_ms = 1e3 * (now(model.device) - encoded) / len(lanes)
 
         slots = [(lane, slot) for lane in lanes for slot in range(len(lane.prepared.order))]
         canvas = torch.full((len(slots), self.length), model.tokens.mask, device=model.device)
@@ -196,10 +202,11 @@ class CaptionStream:
 
         return guess.each(in_place)
 
-    def _collect(self) -> Iterator[tuple[int, PassCaptions]]:
+    def _collect(self, began: float) -> Iterator[tuple[int, PassCaptions]]:
         """Take out the captions that are done, and the passes that have no other."""
         pools, mask_token = self.pools, self.model.tokens.mask
-        left = pools.masked(mask_token).any(dim=1).tolist()
+        left = pools.masked(mask_token).any(dim=1).tolist()  # waits for the device
+        self._share(time.perf_counter() - began)
         if all(left):
             return
         done = pools.at(torch.tensor([not more for more in left], device=pools.tokens.device))
@@ -223,7 +230,12 @@ class CaptionStream:
             slots = lane.prepared.slots
             captions = [lane.found[slot] for slot in slots]
             decode_ms = 1e3 * (at - lane.started)
-            yield lane.index, PassCaptions(captions, slots, lane.together, lane.encode_ms, decode_ms, lane.broken)
+            times = lane.encode_ms, decode_ms, lane.encode_share_ms, lane.decode_share_ms
+            yield lane.index, PassCaptions(captions, slots, lane.together, *times, lane.broken)
+
+    def _share(self, seconds: float) -> None:
+        for lane in self.lanes:
+            lane.decode_share_ms += 1e3 * seconds / len(self.lanes)
 
     def _tell(self) -> None:
         if self.show is None:

@@ -135,8 +135,7 @@ def _enter(batch: Batch, results: list[PassResult], batch_ms: float, report: Rep
             _fail_rows(image, item, result)
         else:
             _fill_rows(image, item, result, pass_ms=batch_ms, pass_share_ms=batch_ms / regions)
-            # The times are those of all passes that ran together, on each of them.
-            report.captioned(encode_ms=result.encode_ms / result.together, decode_ms=result.decode_ms / result.together)
+            report.captioned(encode_ms=result.encode_share_ms, decode_ms=result.decode_share_ms)
         # Footprints and tiles of a finished pass are not needed while the rest of a large image is captioned.
         item.prepared = None
     progress.advance(missing)

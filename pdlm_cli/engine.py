@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from model.pdlm import PerceptionDLM
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+CALL_LANES = 4  # passes of a call for each that the device has room for
 CPU_BATCH = 4  # passes; measured with model/tiny, see docs/devices.md
 
 # What torch says in a plain RuntimeError when memory is short, and when the device has failed.
@@ -86,7 +87,8 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class ModelEngine:
-    """A loaded checkpoint with its decoding settings. tile_size: pixels along a side. facts: name, device, dtype,
+    """A loaded checkpoint with its decoding settings. tile_size: pixels along a side. lanes: passes on the device at a
+    time, at most. facts: name, device, dtype,
     weights, versions."""
 
     parallel: ClassVar[int] = 1
@@ -99,7 +101,13 @@ class ModelEngine:
     tile_size: int
     model_sha256: str
     facts: Mapping[str, str]
-    batch_size: int
+    lanes: int
+
+    @property
+    def batch_size(self) -> int:
+        """On CUDA more than are on the device at a time, so that one that is done has a successor."""
+        streams = self.model.device.type == "cuda" and self.settings.streams(self.model.config)
+        return self.lanes * CALL_LANES if streams else self.lanes
 
     def prepare_image(self, picture: Image.Image) -> Any:
         from model.preprocess import prepare_image
@@ -115,8 +123,10 @@ class ModelEngine:
         """Raises OutOfDeviceMemory too, and leaves it to the caller to try fewer passes."""
         from model.decode import NAN_LOGITS, caption_passes
 
+        # On the CPU the caller has said how many.
+        lanes = self.lanes if self.model.device.type == "cuda" else None
         with device_errors():
-            results = caption_passes(self.model, passes, self.settings)
+            results = caption_passes(self.model, passes, self.settings, lanes=lanes)
         return [PassFailure("nan_logits", NAN_LOGITS) if result.broken else result for result in results]
 
 

@@ -77,6 +77,8 @@ class DryEngine:
                 together=len(passes),
                 encode_ms=0.0,
                 decode_ms=0.0,
+                encode_share_ms=0.0,
+                decode_share_ms=0.0,
                 broken=False,
             )
             for item in passes

@@ -162,6 +162,8 @@ class StubEngine:
                 together=len(passes),
                 encode_ms=1.0,
                 decode_ms=2.0,
+                encode_share_ms=1.0 / len(passes),
+                decode_share_ms=2.0 / len(passes),
             )
             for regions in passes
         ]
