@@ -23,8 +23,9 @@ class Point:
     tokens are caption slots written. steps: forwards of the decoder that a caption took. measured: share of the work
     that was run, 1 for all; the rest is the same work again and was counted, not run. flop, moved_bytes: counted from
     the config. of_roofline: the least time that they allow on this machine over the median time.
-    cpu_seconds: of this process. peak_rss_bytes, peak_device_bytes: the most held. joules, watts, utilization (0 to 1),
-    sm_mhz, memory_mhz: of the GPU. All these are None where nobody can say, or where only a part was run.
+    cpu_seconds: of this process. peak_rss_bytes, peak_device_bytes: the most held. planned_bytes: the most that was
+    planned for. joules, watts, utilization (0 to 1), sm_mhz, memory_mhz: of the GPU. All these are None where nobody
+    can say, or where only a part was run.
     """
 
     bench: str
@@ -45,6 +46,7 @@ class Point:
     cpu_seconds: float | None = None
     peak_rss_bytes: int | None = None
     peak_device_bytes: int | None = None
+    planned_bytes: int | None = None
     joules: float | None = None
     watts: float | None = None
     utilization: float | None = None
@@ -105,6 +107,7 @@ SCHEMA = pa.schema(
         _field("cpu_seconds", pa.float64(), "s", nullable=True),
         _field("peak_rss_bytes", pa.int64(), "bytes", nullable=True),
         _field("peak_device_bytes", pa.int64(), "bytes", nullable=True),
+        _field("planned_bytes", pa.int64(), "bytes", nullable=True),
         _field("joules", pa.float64(), "J", nullable=True),
         _field("watts", pa.float64(), "W", nullable=True),
         _field("utilization", pa.float64(), "0 to 1", nullable=True),

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -91,7 +92,7 @@ def _joules(readings: Sequence[tuple[float, Reading]]) -> float | None:
     known = [(at, reading.watts) for at, reading in readings if reading.watts is not None]
     if len(known) < 2:
         return None
-    return sum(watts * (after - at) for (at, watts), (after, _) in zip(known, known[1:], strict=False))
+    return sum(watts * (after - at) for (at, watts), (after, _) in pairwise(known))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
