@@ -58,6 +58,10 @@ def _plain(svg: str) -> bytes:
 
 
 def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if name == "flop_per_second":
         return f"{value / 1e9:,.0f} GFLOP/s, measured"
     if name == "bytes_per_second":
@@ -66,10 +70,4 @@ def _shown(name: str, value: Any) -> str:
         return ", ".join(f"{key.replace('_', ' ')} {own}" for key, own in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
-    if name in SIZES or "bytes" in name:
-        return f"{value:,}"
-    return (
-        {True: "yes", False: "no", None: "none"}.get(value, str(value))
-        if isinstance(value, bool | None)
-        else str(value)
-    )
+    return f"{value:,}" if name in SIZES or "bytes" in name else str(value)

@@ -15,6 +15,7 @@ from pdlm_cli.bench.points import Point, points_bytes
 from pdlm_cli.bench.table import notes, part_rows, point_rows, target_rows
 from pdlm_cli.errors import OutputError
 
+SAID = ("measured_at", "model", "vocabulary", "cpu", "cores", "device", "dtype", "torch", "pdlm", "scene_steps")
 SHOWN = ("median", "spread", "regions_per_second", "tokens_per_second", "joules_per_caption")
 
 
@@ -37,7 +38,7 @@ class Results:
 
     @property
     def sections(self) -> list[Section]:
-        found = [Section(self.bench_title(own), *point_rows(own)) for own in self.by_measurement()]
+        found = [Section(self.title_of(own), *point_rows(own)) for own in self.by_measurement()]
         if "targets" in self.facts:
             first = (
                 Section("Targets", *target_rows(self.facts)),
@@ -50,8 +51,9 @@ class Results:
         """Points that belong in one table."""
         return [list(own) for _, own in groupby(self.points, key=lambda point: (point.bench, point.axis))]
 
-    def bench_title(self, points: Sequence[Point]) -> str:
-        return "Numbers" if len(self.by_measurement()) == 1 else f"{points[0].bench}, by {points[0].axis}"
+    @staticmethod
+    def title_of(points: Sequence[Point]) -> str:
+        return f"{points[0].bench}, by {points[0].axis}"
 
 
 def results_of(
@@ -82,6 +84,7 @@ def write_results(results: Results, output: Path, *, plots: bool) -> list[Path]:
             drawn.append((chart, draw(chart, "svg").decode()))
     files = {
         "results.parquet": points_bytes(results.points, {"pdlm.bench_facts": json.dumps(results.facts)}),
+        "results.md": markdown(results, [chart for chart, _ in drawn]).encode(),
         "results.json": (json.dumps(results.to_json(), indent=2) + "\n").encode(),
         "index.html": render(results.title, results.facts, results.notes, drawn, results.sections),
         **pictures,
@@ -89,6 +92,21 @@ def write_results(results: Results, output: Path, *, plots: bool) -> list[Path]:
     for name, content in files.items():
         write_atomic(output / name, content)
     return [output / name for name in files]
+
+
+def markdown(results: Results, charts: Sequence[Chart]) -> str:
+    """The tables, notes and charts of the folder, for who reads it beside the code."""
+    lines = [f"# {results.title}", "", *(f"- {note}" for note in results.notes), ""]
+    lines += [f"- {name.replace('_', ' ')}: {results.facts[name]}" for name in SAID if name in results.facts]
+    for section in results.sections:
+        lines += ["", f"## {section.title}", "", _row(section.heads), _row(["---"] * len(section.heads))]
+        lines += [_row(row) for row in section.rows]
+    lines += ["", *(f"![{chart.title}]({chart.name}.png)" for chart in charts)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _charts(points: Sequence[Point], results: Results) -> list[Chart]:

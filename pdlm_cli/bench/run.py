@@ -101,6 +101,6 @@ def show(results: Results, console: Console) -> None:
         console.print(rich_table("Targets", heads[:-1], [row[:-1] for row in rows]))  # the last says what they are
         console.print(rich_table("What each part contributes", *part_rows(results.facts)))
     for own in results.by_measurement():
-        console.print(rich_table(results.bench_title(own), *point_rows(own, TERMINAL)))
+        console.print(rich_table(results.title_of(own), *point_rows(own, TERMINAL)))
     for note in results.notes:
         console.print(note, style="dim", markup=False, highlight=False)
