@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ class Session:
     rates: Rates
     facts: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def contenders(self) -> Contenders:
         return Contenders(self.subject, self.settings, self.job.part)
 

@@ -30,8 +30,9 @@ def parallelism(session: Session) -> list[Point]:
     values = session.values((1, 2, 4))
     if max(values) > contenders.most:
         raise ConfigError(f"this checkpoint takes {contenders.most} regions a pass, and {max(values)} were asked for")
+    whole = Contenders(session.subject, session.settings)  # of which nothing is left out
     cases = [
-        case_of(contenders.one_by_one(together), scene, length, "regions a pass", together, name="pdlm")
+        case_of(whole.one_by_one(together), scene, length, "regions a pass", together, name="pdlm")
         for together in values
     ]
     one_at_a_time = {"ar", "sequential"}  # the first of which stands where the second is
