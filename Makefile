@@ -9,7 +9,7 @@
 # SEEDS=N                how often `make ablations` repeats everything
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak parity ablations lint types format clean
+.PHONY: help demo test faults soak parity ablations bench lint types format clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
@@ -46,6 +46,9 @@ parity: $(STAMP) ## compare with recorded numbers: make parity DIR=tests/data/re
 
 ablations: $(STAMP) ## repeat the paper's ablations in miniature: three hours on two cores; stopped, it goes on
 	$(BIN)/python -m pdlm_cli ablations jobs/train/ablations --docs docs --seeds $(SEEDS)
+
+bench: $(STAMP) ## measure every target of docs/performance.md, into docs/bench: 20 minutes on two idle cores
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash jobs/bench/targets.sh
 
 lint: $(STAMP) ## ruff: rules and formatting, nothing is changed
 	$(BIN)/ruff check .

@@ -150,7 +150,7 @@ def load_engine(
     from model.pdlm import PerceptionDLM
     from model.quantize import quantize_decoder
 
-    where = _pick_device(device)
+    where = pick_device(device)
     if dtype == "auto":
         dtype = "bf16" if where.type == "cuda" else "fp32"
     try:
@@ -226,7 +226,7 @@ def _batch_size(model: "PerceptionDLM", settings: "DecodeSettings") -> int:
     return passes_that_fit(free, model.config, settings, model.dtype.itemsize)
 
 
-def _pick_device(name: str) -> Any:
+def pick_device(name: str) -> Any:
     """name: auto, a torch device, or the number of a CUDA device."""
     import torch
 

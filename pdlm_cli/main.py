@@ -23,6 +23,7 @@ COMMANDS = {
     "ablations": "Repeat the paper's ablations in miniature.",
     "data": "Make data to train and to test with.",
     "eval": "Measure how good captions are.",
+    "bench": "Measure how fast captions come.",
 }
 
 

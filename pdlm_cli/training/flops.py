@@ -1,11 +1,12 @@
 """Estimates of work and memory, for model FLOP utilisation and for choosing a batch before the device is there."""
 
-from torch import nn
+from itertools import groupby
 
 from model.pdlm import PerceptionDLMBase
 from model.words import aims
+from pdlm_cli.flops import multiplied
 from pdlm_cli.training.collate import TrainingBatch
-from pdlm_cli.training.start import module_of, parameter_counts
+from pdlm_cli.training.start import parameter_counts
 
 # Values kept for the backward pass per token and block, in widths: inputs of norms and projections, attention, MLP.
 KEPT_WIDTHS = 34
@@ -25,24 +26,20 @@ def batch_flops(model: PerceptionDLMBase, inputs: TrainingBatch) -> float:
     read, labels = 0, 0 if words is None else len(words.present)
     if noise is not None:
         read, labels = inputs.tokens, labels + int((noise.weights(batch.labelled) > 0).sum())
-    tokens = {
+    rows = {
         "regions": 0,
         "vision": patches,
         "connector": patches // model.config.unshuffle**2,
         "decoder": read,
+        "head": labels,
     }
-    parameters: dict[str, list[tuple[str, nn.Parameter]]] = {module: [] for module in tokens}
-    for name, parameter in model.named_parameters():
-        parameters[module_of(name)].append((name, parameter))
     total, learns = 0.0, False
-    for module, own in parameters.items():  # in the order that data takes
-        learns = learns or any(parameter.requires_grad for _, parameter in own)
-        for name, parameter in own:
-            if "embed_tokens" in name or "position_embedding" in name:
-                continue  # looked up, not multiplied
-            rows = labels if "lm_head" in name else tokens[module]
+    for part, own in groupby(multiplied(model), key=lambda item: item[0]):  # in the order that data takes
+        parameters = [(name, parameter) for _, name, parameter in own]
+        learns = learns or any(parameter.requires_grad for _, parameter in parameters)
+        for name, parameter in parameters:
             back = learns and "patch_embedding" not in name  # before which there are only pixels
-            total += (2 + 2 * back + 2 * parameter.requires_grad) * parameter.numel() * rows
+            total += (2 + 2 * back + 2 * parameter.requires_grad) * parameter.numel() * rows[part]
     return total
 
 

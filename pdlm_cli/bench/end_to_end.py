@@ -1,0 +1,162 @@
+"""A real `pdlm caption` run, taken apart: what each stage took, and how long the device had nothing to do."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pdlm_cli.bench.loading import checkpoint_folder
+from pdlm_cli.bench.points import Point
+from pdlm_cli.bench.session import Session
+from pdlm_cli.data_engine.generation import SceneJob
+from pdlm_cli.data_engine.generation import run as draw_scenes
+from pdlm_cli.data_engine.limits import LARGEST_SIZE
+from pdlm_cli.engine import load_engine
+from pdlm_cli.errors import DeviceError, Interrupted
+from pdlm_cli.options import default_workers
+from pdlm_cli.parquet import part_bytes, read_rows
+from pdlm_cli.preparation import Preparation, prepare
+from pdlm_cli.signals import StopSignals
+from pdlm_cli.sources import open_with_sources
+
+# In the order that data takes. The first stands before the run, load and preprocess happen in threads beside the model.
+STAGES = ("start", "load", "preprocess", "encode", "prefill", "decode", "write", "idle", "whole")
+
+
+def e2e(session: Session) -> list[Point]:
+    """Drawn scenes through the whole pipeline: worker processes, threads, files.
+
+    start: processes and weights. load, preprocess: threads that run beside the model. encode, prefill, decode: the
+    device. write: rows to files. idle: device time in which none of it ran. whole: all but start.
+    """
+    from model.checkpoint import read_config
+    from model.checkpoint_files import resolve
+
+    job = session.job
+    seen: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory(prefix="pdlm-bench-") as name, checkpoint_folder(session) as checkpoint:
+        folder = Path(name)
+        tile = read_config(resolve(checkpoint)).tile_size
+        _draw(folder / "scenes", job.pictures, min(LARGEST_SIZE, tile), session)
+        regions = 0
+        for number in range(job.warmup + job.repeats):
+            regions, stages = _one_run(folder, number, checkpoint, session)
+            seen.append(stages)
+    counted = seen[job.warmup :]
+    session.facts |= {"pictures": job.pictures, "workers": default_workers()}
+    return [
+        Point(
+            bench="e2e",
+            contender=stage,
+            axis="stage",
+            value=place,
+            images=job.pictures,
+            regions=regions if stage == "whole" else 0,
+            seconds=tuple(stages[stage] for stages in counted),
+        )
+        for place, stage in enumerate(STAGES)
+    ]
+
+
+def _draw(out: Path, count: int, size: int, session: Session) -> None:
+    scenes = SceneJob(
+        out=out,
+        count=count,
+        seed=0,
+        split="test",
+        level=5,
+        size=size,
+        objects=(2, 6),
+        formats=("coco",),
+        workers=1,
+        preview=None,
+        overwrite=True,
+    )
+    with StopSignals() as stop:
+        draw_scenes(scenes, session.log_format, stop)
+    _raise_if(stop)
+
+
+def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tuple[int, dict[str, float]]:
+    """Regions that were captioned, and seconds by stage."""
+    scenes, out = folder / "scenes", folder / f"out-{number}"
+    started = time.perf_counter()
+    done = subprocess.run(_command(scenes, out, checkpoint, session), capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    if done.returncode != 0:
+        raise DeviceError(f"a run that was to be measured ended with {done.returncode}: {done.stderr.strip()[-400:]}")
+    stats = json.loads((out / "_pdlm" / "stats.json").read_bytes())
+    table = pq.read_table(out / "data", columns=["image_id", "pass_id", "load_ms", "preprocess_ms"]).to_pylist()
+    once_an_image = {row["image_id"]: row["load_ms"] for row in table}
+    once_a_pass = {row["pass_id"]: row["preprocess_ms"] for row in table}
+    encode, denoise = (stats["milliseconds"][name] / 1e3 for name in ("encode", "decode"))
+    prefill = denoise * _prefill_share(scenes, checkpoint, session)
+    return stats["rows_made"], {
+        "start": seconds - stats["seconds"],
+        "load": sum(once_an_image.values()) / 1e3,
+        "preprocess": sum(once_a_pass.values()) / 1e3,
+        "encode": encode,
+        "prefill": prefill,
+        "decode": denoise - prefill,
+        "write": _write_again(out),
+        "idle": max(0.0, stats["seconds"] - encode - denoise),
+        "whole": stats["seconds"],
+    }
+
+
+def _command(scenes: Path, out: Path, checkpoint: str, session: Session) -> list[str]:
+    job = session.job
+    given = {"input": scenes / "coco.json", "images": scenes, "output": out, "model": checkpoint}
+    given |= {"device": job.device, "dtype": job.dtype, "log_format": "plain", **job.decode}
+    flags = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items() if value is not None]
+    return [sys.executable, "-m", "pdlm_cli", "caption", *chain(*flags)]
+
+
+def _prefill_share(scenes: Path, checkpoint: str, session: Session) -> float:
+    """Of the time that passes spend beyond encoding: what a first batch takes with one step, less what a step takes."""
+    from model.decode import caption_passes
+
+    engine = load_engine(checkpoint, session.job.device, session.job.dtype, session.job.decode)
+    manifest, sources = open_with_sources(str(scenes / "coco.json"), images=str(scenes))
+    how = Preparation(sources=sources, seed=0)
+    passes: list[Any] = []
+    for entry in manifest:
+        passes += [item.prepared for item in prepare(entry, 0, engine, how).passes]
+        if len(passes) >= engine.batch_size:
+            break
+    batch, steps = passes[: engine.batch_size], engine.settings.steps
+
+    def seconds(count: int) -> float:
+        return caption_passes(engine.model, batch, replace(engine.settings, steps=count))[0].decode_ms / 1e3
+
+    seconds(1)
+    one, all_steps = (min(seconds(count) for _ in range(3)) for count in (1, steps))
+    if steps == 1:
+        return 0.0
+    step = max(0.0, all_steps - one) / (steps - 1)
+    return min(1.0, max(0.0, one - step) / all_steps)
+
+
+def _write_again(out: Path) -> float:
+    """Seconds that it takes to make the same parts of the same rows, and to have them on the disk."""
+    from pdlm_cli.atomic import write_atomic
+
+    spent = 0.0
+    for part in sorted((out / "data").glob("part-*.parquet")):
+        rows = read_rows(part)
+        started = time.perf_counter()
+        write_atomic(out / "again.parquet", part_bytes(rows, {}))
+        spent += time.perf_counter() - started
+    return spent
+
+
+def _raise_if(stop: StopSignals) -> None:
+    if stop.received is not None:
+        raise Interrupted(stop.received)

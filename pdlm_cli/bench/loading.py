@@ -1,0 +1,89 @@
+"""From nothing to the first caption, in a process of its own: `python -m pdlm_cli.bench.loading CHECKPOINT ...`."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+from pdlm_cli.bench.points import Point
+from pdlm_cli.bench.session import Session
+from pdlm_cli.engine import DTYPES, shipped_checkpoint
+from pdlm_cli.errors import DeviceError
+from pdlm_cli.progress import open_progress
+
+STAGES = ("start and imports", "checkpoint", "first pass", "second pass")
+
+
+def load(session: Session) -> list[Point]:
+    """Stages of a cold process, again and again; the file cache of the system is warm but for the first, which is not
+    counted."""
+    job = session.job
+    seen: list[dict[str, float]] = []
+    with (
+        checkpoint_folder(session) as folder,
+        open_progress(job.repeats + job.warmup, session.log_format, session.console, doing="load", unit="runs") as bar,
+    ):
+        for _ in range(job.repeats + job.warmup):
+            seen.append(_one_process(folder, session))
+            bar.advance(1)
+    return [
+        Point(
+            bench="load",
+            contender=stage,
+            axis="stage",
+            value=place,
+            seconds=tuple(stages[stage] for stages in seen[job.warmup :]),
+        )
+        for place, stage in enumerate(STAGES)
+    ]
+
+
+@contextmanager
+def checkpoint_folder(session: Session) -> Iterator[str]:
+    """What --model says, or a folder with the random weights for as long as it is needed."""
+    if session.job.random_weights is None:
+        yield session.job.model or str(shipped_checkpoint())
+        return
+    with tempfile.TemporaryDirectory(prefix="pdlm-bench-") as folder:
+        session.subject.model.save_pretrained(folder)
+        yield folder
+
+
+def _one_process(folder: str, session: Session) -> dict[str, float]:
+    model = session.subject.model
+    scene = session.scene(1)
+    dtype = next(name for name, full in DTYPES.items() if full == str(model.dtype).removeprefix("torch."))
+    asked = [folder, str(model.device), dtype, str(scene.tiles), str(time.time())]
+    done = subprocess.run(
+        [sys.executable, "-m", "pdlm_cli.bench.loading", *asked], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise DeviceError(f"a process that was to load the model failed: {done.stderr.strip()[-400:]}")
+    stages: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return stages
+
+
+def main() -> None:
+    folder, device, dtype, tiles, began = sys.argv[1:]
+    from model.decode import caption_passes
+    from pdlm_cli.bench.workload import draw_scene
+    from pdlm_cli.engine import load_engine
+
+    times = [float(began), time.time()]
+    engine = load_engine(folder, device, dtype, {})
+    times.append(time.time())
+    scene = draw_scene(engine.model.config, int(tiles), 1)
+    passes = scene.passes(engine.model.config, 1)
+    for _ in range(2):
+        caption_passes(engine.model, passes, engine.settings)
+        times.append(time.time())
+    spent = [after - before for before, after in pairwise(times)]
+    sys.stdout.write(json.dumps(dict(zip(STAGES, spent, strict=True))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

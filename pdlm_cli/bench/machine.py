@@ -1,0 +1,87 @@
+"""The machine: what it is, and how fast it really multiplies and moves numbers."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pdlm_cli import __version__
+
+MATRIX = {"cpu": 1024, "cuda": 8192}  # side of the matrices that are multiplied
+MOVED_BYTES = {"cpu": 2**28, "cuda": 2**32}  # larger than any cache
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The best that was seen. flop_per_second: of a product of matrices in the dtype of the weights. bytes_per_second:
+    read and written by a copy."""
+
+    flop_per_second: float
+    bytes_per_second: float
+
+    def facts(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def measure_rates(device: Any, dtype: Any) -> Rates:
+    """Some tries of each, the best counted: what else runs here only ever takes something away."""
+    import torch
+
+    side, size = MATRIX[device.type], MOVED_BYTES[device.type]
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    source = torch.zeros(size // 2, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return Rates(
+        flop_per_second=2 * side**3 / _fastest(lambda: left @ right, device),
+        bytes_per_second=size / _fastest(lambda: target.copy_(source), device),
+    )
+
+
+def _fastest(work: Callable[[], Any], device: Any) -> float:
+    work()
+    times = []
+    for _ in range(TRIES):
+        started = now(device)
+        work()
+        times.append(now(device) - started)
+    return min(times)
+
+
+def now(device: Any) -> float:
+    """Seconds on a monotonic clock, once the device has finished what it was given."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def machine_facts(device: Any, dtype: Any) -> dict[str, Any]:
+    """Hardware and versions, for the record."""
+    import torch
+    import transformers
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "dtype": str(dtype).removeprefix("torch."),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "pdlm": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,88 @@
+"""The model that is measured, and its twins: the same weights run in other ways."""
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pdlm_cli.engine import DTYPES, pick_device, shipped_checkpoint
+from pdlm_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+    from model.pdlm import PerceptionDLM
+
+
+@dataclass(frozen=True)
+class Subject:
+    """name: in words. random: its captions mean nothing, only their speed does."""
+
+    name: str
+    random: bool
+    model: "PerceptionDLM"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        config = self.model.config
+        parts = {"decoder": "language_model.model.layers", "vision": "vision_model"}
+        named = list(self.model.named_parameters())
+        sizes = {
+            f"{part}_parameters": sum(own.numel() for name, own in named if name.startswith(prefix))
+            for part, prefix in parts.items()
+        }
+        assert config.regions is not None
+        return {
+            "model": self.name,
+            "weights": "random" if self.random else "trained",
+            "parameters": sum(own.numel() for _, own in named),
+            **sizes,
+            "vocabulary": config.text_config.vocab_size,
+            "attention": config.regions.attention,
+        }
+
+
+def open_subject(
+    model: str | None, random: str | None, vocabulary: int | None, device: str, dtype: str, seed: int = 0
+) -> Subject:
+    """model: checkpoint folder or hub id. random: a size, for random weights in its place. vocabulary: of random
+    weights, that of the size if None. The checkpoint that ships if neither is given. Raises ConfigError."""
+    import torch
+
+    from model.pdlm import PerceptionDLM
+    from model.sizes import random_model
+
+    where = pick_device(device)
+    chosen = ("bf16" if where.type == "cuda" else "fp32") if dtype == "auto" else dtype
+    kind = getattr(torch, DTYPES[chosen])
+    try:
+        if random is not None:
+            made = random_model(random, seed=seed, vocabulary=vocabulary, dtype=kind, device=where)
+            return Subject(f"random {random}", True, made)
+        loaded = PerceptionDLM.from_pretrained(model or shipped_checkpoint(), dtype=kind).to(where)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return Subject(model or "model/tiny, which ships", loaded.config.random_weights, loaded)
+
+
+def released_twin(model: "PerceptionDLM") -> "PerceptionDLM":
+    """The same parameters under released semantics."""
+    from model.regions import RegionConfig
+
+    regions = model.config.regions
+    assert regions is not None
+    twin = copy.deepcopy(model, _shared(model))
+    twin.config.regions = RegionConfig.released(regions.max_regions, regions.roi_size)
+    return twin
+
+
+def causal_twin(model: "PerceptionDLM") -> "LlamaForCausalLM":
+    """The same decoder, left to right."""
+    twin: LlamaForCausalLM = copy.deepcopy(model.language_model, _shared(model))
+    twin.config.is_causal = True
+    return twin
+
+
+def _shared(model: "PerceptionDLM") -> dict[int, Any]:
+    """What a deep copy is to leave as it is: parameters, which are not changed, and the tokenizer."""
+    same = [*model.parameters(), model.tokens]
+    return {id(item): item for item in same}

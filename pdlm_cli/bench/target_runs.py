@@ -1,0 +1,55 @@
+"""The runs that the targets are judged by, side by side in one process."""
+
+import math
+from dataclasses import asdict, replace
+
+from pdlm_cli.bench.end_to_end import e2e
+from pdlm_cli.bench.paradlc import paradlc_cases
+from pdlm_cli.bench.points import Point
+from pdlm_cli.bench.preparation_cost import milliseconds
+from pdlm_cli.bench.scene_steps import count_steps
+from pdlm_cli.bench.session import Session
+from pdlm_cli.bench.timing import Case, case_of
+from pdlm_cli.bench.verdicts import contributions, judge
+from pdlm_cli.progress import open_progress
+
+AXIS = "regions a picture"
+
+
+def targets(session: Session) -> list[Point]:
+    """Measure everything. Verdicts, and what each part contributes, go to the facts of the session."""
+    job = session.job
+    with open_progress(2 * job.pictures, session.log_format, session.console, doing="scenes", unit="pictures") as bar:
+        steps = count_steps(job.pictures, job.device, bar)
+    fewer = max(1, math.ceil(steps.average))
+    points = session.measure(_cases(session, fewer))
+    on_gpu = session.subject.model.device.type == "cuda"
+    if on_gpu:
+        points += session.measure(paradlc_cases(session))
+    small = replace(job, bench="e2e", model=None, random_weights=None, warmup=0)
+    points += e2e(replace(session, job=small))
+    session.facts["scene_steps"] = {name: round(value, 2) for name, value in asdict(steps).items()}
+    session.facts["parts"] = contributions(session, points)
+    verdicts = judge(points, steps, milliseconds(max(5, job.repeats)), on_gpu=on_gpu)
+    session.facts["targets"] = [own.to_json() for own in verdicts]
+    return points
+
+
+def _cases(session: Session, fewer: int) -> list[Case]:
+    contenders, length, most = session.contenders, session.settings.length, session.job.regions
+    adaptive = contenders.together(replace(session.settings, steps=fewer))
+    whole, single = session.scene(most), session.scene(1)
+    return [
+        case_of(contenders.together(), whole, length, AXIS, most),
+        case_of(contenders.together(), single, length, AXIS, 1),
+        case_of(adaptive, whole, length, AXIS, most, name="adaptive"),
+        *(
+            case_of(contender, whole, length, AXIS, most)
+            for contender in (
+                contenders.one_by_one(1),
+                contenders.left_to_right(),
+                contenders.uncached(),
+                contenders.released(),
+            )
+        ),
+    ]

@@ -1,0 +1,115 @@
+"""Cases measured in turn, so that what else the machine does in the meantime meets all of them alike."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from statistics import fmean
+
+from pdlm_cli.bench.contenders import Contender, Outcome
+from pdlm_cli.bench.machine import Rates
+from pdlm_cli.bench.points import Point
+from pdlm_cli.bench.roofline import Phase, least_seconds, total
+from pdlm_cli.bench.usage import Meter, Usage
+from pdlm_cli.bench.workload import Scene
+from pdlm_cli.progress import Progress
+
+
+@dataclass(frozen=True)
+class Case:
+    """One point to be measured: `run` does all of its work once. regions, tokens, note: as in `Point`. phases: its
+    work, given the steps it took."""
+
+    contender: str
+    axis: str
+    value: float
+    regions: int
+    tokens: int
+    run: Callable[[], Outcome]
+    phases: Callable[[float], list[Phase]] | None = None
+    images: int = 1
+    note: str = ""
+
+
+def case_of(contender: Contender, scene: Scene, length: int, axis: str, value: float, name: str | None = None) -> Case:
+    regions = len(scene.masks)
+    return Case(
+        contender=name or contender.name,
+        axis=axis,
+        value=value,
+        regions=regions,
+        tokens=regions * length,
+        run=lambda: contender.caption(scene),
+        phases=lambda steps: contender.phases(scene, steps),
+    )
+
+
+def measure(
+    bench: str,
+    cases: Sequence[Case],
+    *,
+    repeats: int,
+    warmup: int,
+    meter: Meter,
+    rates: Rates | None,
+    progress: Progress,
+) -> list[Point]:
+    """Every case `repeats` times, one after the other and then all once more; warm-up first, which counts for nothing.
+
+    progress: is told of runs.
+    """
+    seen: list[list[tuple[Outcome, Usage]]] = [[] for _ in cases]
+    for case in cases:
+        for _ in range(warmup):
+            case.run()
+            progress.advance(1)
+    for _ in range(repeats):
+        for case, runs in zip(cases, seen, strict=True):
+            with meter.stretch() as usage:
+                outcome = case.run()
+            runs.append((outcome, usage))
+            progress.advance(1)
+    return [_point(bench, case, runs, rates) for case, runs in zip(cases, seen, strict=True)]
+
+
+def _point(bench: str, case: Case, runs: Sequence[tuple[Outcome, Usage]], rates: Rates | None) -> Point:
+    outcomes, usages = [outcome for outcome, _ in runs], [usage for _, usage in runs]
+    steps = fmean(outcome.steps for outcome in outcomes)
+    phases = case.phases(steps) if case.phases is not None else None
+    flop, moved = total(phases) if phases is not None else (None, None)
+    whole = all(outcome.measured == 1 for outcome in outcomes)
+    used = _usage(usages) if whole else Usage()
+    point = Point(
+        bench=bench,
+        contender=case.contender,
+        axis=case.axis,
+        value=case.value,
+        seconds=tuple(outcome.seconds for outcome in outcomes),
+        encode_seconds=fmean(outcome.encode_seconds for outcome in outcomes),
+        images=case.images,
+        regions=case.regions,
+        tokens=case.tokens,
+        steps=steps,
+        measured=outcomes[0].measured,
+        note=case.note or _part_note(outcomes[0].measured),
+        flop=flop,
+        moved_bytes=moved,
+        **asdict(used),
+    )
+    if phases is None or rates is None:
+        return point
+    return Point(**{**asdict(point), "of_roofline": least_seconds(phases, rates) / point.median})
+
+
+def _part_note(measured: float) -> str:
+    if measured == 1:
+        return ""
+    return f"{100 * measured:.0f} % of the work was run; the rest is the same work again, and was counted"
+
+
+def _usage(usages: Sequence[Usage]) -> Usage:
+    """Peaks of all repeats, means of everything else."""
+    merged = Usage()
+    for field in fields(Usage):
+        known = [value for usage in usages if (value := getattr(usage, field.name)) is not None]
+        if known:
+            setattr(merged, field.name, max(known) if field.name.startswith("peak") else fmean(known))
+    return merged

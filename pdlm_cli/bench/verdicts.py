@@ -1,0 +1,89 @@
+"""What was measured against the targets, and what each part of the program contributes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pdlm_cli.bench.points import Point
+from pdlm_cli.bench.roofline import cached_pass, recomputed_pass
+from pdlm_cli.bench.scene_steps import SceneSteps
+from pdlm_cli.bench.session import Session
+from pdlm_cli.bench.targets import CPU_TARGETS, GPU_TARGETS, Verdict, ratios, verdict
+
+MOST_LOST = 0.5  # points of the scene benchmark that adaptive decoding may cost
+EVERYWHERE = ("preparation", "small checkpoint")
+# From one contender to the next one thing changes: its name, and in words.
+PARTS = (
+    ("vocabulary", "released", "uncached", "logits at caption slots alone, confidence in fp32"),
+    ("cache", "uncached", "pdlm", "prompt, picture and RoIs computed once, under isolated attention"),
+    ("sampler", "pdlm", "adaptive", "as many steps as the small checkpoint needs on scenes"),
+    ("all", "released", "adaptive", "all three"),
+)
+
+
+def judge(
+    points: Sequence[Point], steps: SceneSteps, preparation_ms: Sequence[float], *, on_gpu: bool
+) -> list[Verdict]:
+    """Every target, in the order of the table; those of another device are left without a figure."""
+    figures = _figures(points, steps, preparation_ms)
+    here = "cuda" if on_gpu else "cpu"
+    found = []
+    for target in (*CPU_TARGETS, *GPU_TARGETS):
+        if target.where != here and target.name not in EVERYWHERE:
+            found.append(Verdict(target, None, None, None, ""))
+        elif target.name == "adaptive" and steps.lost > MOST_LOST:
+            lost = f"the score loses {steps.lost:.2f} points, more than {MOST_LOST}"
+            found.append(Verdict(target, None, None, None, lost))
+        else:
+            found.append(verdict(target, *figures[target.name]))
+    return found
+
+
+def _figures(
+    points: Sequence[Point], steps: SceneSteps, preparation_ms: Sequence[float]
+) -> dict[str, tuple[Sequence[float], str]]:
+    """The figure of each repeat, and what is to be known of it, by target."""
+    pictures = {point.contender: point for point in points if point.axis == "regions a picture" and point.value > 1}
+    [single] = [point for point in points if point.axis == "regions a picture" and point.value == 1]
+    own = pictures["pdlm"].seconds
+    sure = f"{steps.average:.1f} steps on average, rounded up; the score loses {steps.lost:.2f} points"
+    figures: dict[str, tuple[Sequence[float], str]] = {
+        "cache": (ratios(pictures["released"].seconds, own), pictures["released"].note),
+        "adaptive": (ratios(pictures["released"].seconds, pictures["adaptive"].seconds), sure),
+        "one pass": (ratios(pictures["sequential"].seconds, own), pictures["sequential"].note),
+        "growth": (ratios(own, single.seconds), ""),
+        "ar": (ratios(pictures["ar"].seconds, own), pictures["ar"].note),
+        "preparation": (preparation_ms, ""),
+    }
+    [whole] = [point for point in points if point.bench == "e2e" and point.contender == "whole"]
+    rates = [whole.regions / seconds for seconds in whole.seconds]
+    figures["small checkpoint"] = rates, "loading left out"
+    load = {point.contender: point for point in points if point.axis == "passes"}
+    if load:
+        figures["paradlc"] = load["paradlc"].seconds, ""
+        figures["paradlc roofline"] = [100 * (load["paradlc"].of_roofline or 0.0)], ""
+        figures["paradlc adaptive"] = load["paradlc, ten steps"].seconds, ""
+    return figures
+
+
+def contributions(session: Session, points: Sequence[Point]) -> list[dict[str, Any]]:
+    """How many times faster each part makes a picture; the first three multiply to the last. Then, counted, what the
+    cache saves of the decoder's operations alone."""
+    pictures = {point.contender: point for point in points if point.axis == "regions a picture" and point.value > 1}
+    found: list[dict[str, Any]] = []
+    for name, slow, fast, says in PARTS:
+        whole = pictures[slow].median / pictures[fast].median
+        loops = [pictures[who].median - (pictures[who].encode_seconds or 0.0) for who in (slow, fast)]
+        found.append({"part": name, "says": says, "times": whole, "times_without_vision": loops[0] / loops[1]})
+    contenders, most = session.contenders, session.job.regions
+    scene, steps = session.scene(most), session.settings.steps
+    [alone], [all_anew] = (scene.passes(model.config, most) for model in (contenders.model, contenders.released_model))
+    kept = cached_pass(contenders.counts, contenders.lengths(contenders.model, alone), steps)
+    anew = recomputed_pass(
+        contenders.counts, contenders.lengths(contenders.released_model, all_anew), steps, everywhere=False
+    )
+    flop = [sum(own.flop * own.times for own in phases if own.name == "decoder") for phases in (anew, kept)]
+    says = "operations of the decoder that the cache saves, counted"
+    found.append(
+        {"part": "decoder", "says": says, "times": flop[0] / flop[1], "times_without_vision": flop[0] / flop[1]}
+    )
+    return found

@@ -1,0 +1,53 @@
+"""Sessions and points small enough for tests."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from model.decode import DecodeSettings
+from pdlm_cli.bench.contenders import Part
+from pdlm_cli.bench.machine import Rates
+from pdlm_cli.bench.points import Point
+from pdlm_cli.bench.session import BenchJob, Session
+from pdlm_cli.bench.subject import Subject
+from pdlm_cli.bench.usage import Meter
+from tests.model.support import tiny
+
+RATES = Rates(flop_per_second=1e9, bytes_per_second=1e8)
+
+
+def job(**changes: Any) -> BenchJob:
+    values: dict[str, Any] = {
+        "bench": "throughput",
+        "output": Path("unused"),
+        "model": None,
+        "random_weights": "tiny",
+        "vocabulary": None,
+        "device": "cpu",
+        "dtype": "fp32",
+        "decode": {},
+        "tiles": 1,
+        "regions": 3,
+        "values": None,
+        "baselines": (),
+        "part": Part(),
+        "repeats": 2,
+        "warmup": 1,
+        "pictures": 2,
+        "quick": True,
+    }
+    return BenchJob(**(values | changes))
+
+
+def session(**changes: Any) -> Session:
+    """With the random model of the tests of `model`, which writes different tokens in different places."""
+    settings = changes.pop("settings", DecodeSettings(steps=4, length=4))
+    subject = Subject("random tiny", True, tiny())
+    return Session(job(**changes), Console(quiet=True), "plain", subject, settings, Meter(torch.device("cpu")), RATES)
+
+
+def point(contender: str = "pdlm", value: float = 1, seconds: tuple[float, ...] = (1.0, 1.2), **changes: Any) -> Point:
+    values: dict[str, Any] = {"bench": "throughput", "axis": "regions a picture", "regions": 2, "tokens": 8}
+    return Point(**(values | {"contender": contender, "value": value, "seconds": seconds} | changes))

@@ -1,0 +1,200 @@
+"""`pdlm bench`, every subcommand, with a tiny model."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pdlm_cli.bench import contenders, target_runs
+from pdlm_cli.bench.points import read_points
+from pdlm_cli.bench.run import MEASUREMENTS
+from pdlm_cli.bench.scene_steps import SceneSteps, count_steps
+from pdlm_cli.bench.session import Session
+from pdlm_cli.commands import bench as command
+from pdlm_cli.main import main
+from tests.bench.support import point
+from tests.repo.files import ROOT
+
+SMALL = (
+    "--random-weights",
+    "tiny",
+    "--steps",
+    "2",
+    "--length",
+    "2",
+    "--tiles",
+    "1",
+    "--repeats",
+    "2",
+    "--device",
+    "cpu",
+)
+
+
+def bench(name: str, output: Path, *arguments: str) -> dict[str, Any]:
+    asked = ["bench", name, *SMALL, "--output", str(output), "--log-format", "plain", *arguments]
+    result = CliRunner().invoke(main, asked, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    assert found["bench"] == name
+    assert "random: times are true" in result.stderr
+    return found
+
+
+def seconds(found: dict[str, Any]) -> dict[tuple[str, float], int]:
+    """Repeats by contender and place."""
+    return {(own["contender"], own["value"]): len(own["seconds"]) for own in found["points"]}
+
+
+def test_throughput_writes_table_charts_and_page(tmp_path: Path) -> None:
+    found = bench("throughput", tmp_path, "--regions", "2", "--baseline", "released,sequential,ar")
+    names = ("pdlm", *contenders.BASELINES)
+    assert seconds(found) == {(name, count): 2 for name in names for count in (1, 2)}
+    points, metadata = read_points(tmp_path)
+    assert len(points) == 8
+    assert all(own.of_roofline and own.tokens_per_second > 0 and own.joules is None for own in points)
+    facts = json.loads(metadata["pdlm.bench_facts"])
+    assert facts["weights"] == "random"
+    assert {"cpu", "cores", "torch", "flop_per_second", "bytes_per_second", "steps", "tiles"} <= facts.keys()
+    for name in ("throughput.png", "latency.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.format == "PNG"
+            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20  # something is drawn
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 2
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    assert json.loads((tmp_path / "results.json").read_text())["points"] == found["points"]
+    assert "| regions a picture |" in (tmp_path / "results.md").read_text()
+
+
+def test_parallelism_is_four_masks_at_so_many_a_pass(tmp_path: Path) -> None:
+    found = bench("parallelism", tmp_path, "--baseline", "released,sequential,ar")
+    assert seconds(found) == {("pdlm", 1): 2, ("pdlm", 2): 2, ("pdlm", 4): 2, ("ar", 1): 2, ("released", 4): 2}
+    assert {own["regions"] for own in found["points"]} == {4}
+
+
+@pytest.mark.parametrize(("name", "values"), [("steps", (1, 3)), ("length", (2, 4))])
+def test_steps_and_length_vary_what_they_are_named_after(tmp_path: Path, name: str, values: tuple[int, int]) -> None:
+    found = bench(name, tmp_path, "--regions", "2", "--values", ",".join(map(str, values)), "--baseline", "released")
+    own = {point["value"]: point for point in found["points"] if point["contender"] == "pdlm"}
+    assert set(own) == set(values)
+    assert [point["steps"] for point in own.values()] == ([1, 3] if name == "steps" else [2, 2])
+    assert [point["tokens"] for point in own.values()] == ([4, 4] if name == "steps" else [4, 8])
+
+
+def test_memory_is_held_beside_what_is_planned(tmp_path: Path) -> None:
+    found = bench("memory", tmp_path, "--values", "1,2")
+    first, second = found["points"]
+    assert second["planned_bytes"] - first["planned_bytes"] == found["facts"]["planned_bytes_a_pass"]
+    assert first["peak_rss_bytes"] > 0
+
+
+def test_load_is_measured_in_new_processes(tmp_path: Path) -> None:
+    found = bench("load", tmp_path, "--repeats", "1", "--warmup", "0")
+    stages = {own["contender"]: own["median"] for own in found["points"]}
+    assert list(stages) == ["start and imports", "checkpoint", "first pass", "second pass"]
+    assert all(value > 0 for value in stages.values())
+
+
+def test_a_run_end_to_end_is_taken_apart(tmp_path: Path) -> None:
+    found = bench("e2e", tmp_path, "--repeats", "1", "--warmup", "0", "--pictures", "2")
+    stages = {own["contender"]: own["median"] for own in found["points"]}
+    device = sum(stages[name] for name in ("encode", "prefill", "decode", "idle"))
+    assert device == pytest.approx(stages["whole"], rel=0.05)
+    assert found["points"][-1]["regions"] >= 4
+    assert stages["write"] > 0
+
+
+def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short_run(session: Session) -> list[Any]:
+        assert session.job.random_weights is None  # the checkpoint that ships
+        return [point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)]
+
+    monkeypatch.setattr(target_runs, "e2e", short_run)
+    monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 10))
+    found = bench("targets", tmp_path, "--regions", "3", "--part-steps", "1")
+    verdicts = {(own["target"]["name"], own["target"]["where"]): own for own in found["facts"]["targets"]}
+    assert verdicts["small checkpoint", "cpu"]["distance"] == "✓"
+    assert verdicts["paradlc", "cuda"]["distance"] == "needs a GPU"
+    parts = {own["part"]: own["times"] for own in found["facts"]["parts"]}
+    assert parts["vocabulary"] * parts["cache"] * parts["sampler"] == pytest.approx(parts["all"])
+    assert parts["decoder"] > 1
+    assert any("was run" in note for note in found["notes"])
+    assert (tmp_path / "targets.png").exists()
+
+
+def test_the_load_of_paradlc_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pdlm_cli.bench import paradlc
+    from tests.bench.support import session
+
+    monkeypatch.setattr(paradlc, "FEWER_STEPS", 1)
+    many, few = paradlc.paradlc_cases(session())
+    assert (many.regions, many.value) == (299, 103)
+    assert few.run().steps == 1
+
+
+class Heard:
+    def advance(self, items: int) -> None:
+        pass
+
+
+def test_steps_are_counted_on_scenes() -> None:
+    progress: Any = Heard()
+    found = count_steps(2, "cpu", progress)
+    assert 1 <= found.average <= 32
+    assert found.regions >= 4
+    assert 50 < found.full_score <= 100
+
+
+def test_a_real_process_ends_its_output_with_one_json_object(tmp_path: Path) -> None:
+    asked = ["bench", "throughput", *SMALL, "--regions", "1", "--output", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pdlm_cli", *asked], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["output"] == str(tmp_path)
+    compared = CliRunner().invoke(main, ["bench", "compare", str(tmp_path), str(tmp_path)], catch_exceptions=False)
+    [difference] = json.loads(compared.stdout.splitlines()[-1])["differences"]
+    assert difference["verdict"] == "within noise"
+    assert "within noise" in compared.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["throughput", "--baseline", "human"], "human"),
+        (["steps", "--values", "1,x"], "whole numbers"),
+        (["steps", "--model", "x", "--random-weights", "tiny"], "--random-weights"),
+        (["steps", "--vocabulary", "400"], "--vocabulary"),
+        (["steps", "--random-weights", "tiny", "--tiles", "2"], "--tiles"),
+        (["parallelism", "--random-weights", "tiny", "--values", "9"], "regions a pass"),
+        (["steps", "--model", "/nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["bench", *arguments, "--device", "cpu", "--output", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_lists_what_there_is() -> None:
+    assert list(command.MEASUREMENTS) == list(MEASUREMENTS)
+    assert command.BASELINES == contenders.BASELINES
+    assert list(command.bench.commands) == [*MEASUREMENTS, "compare"]
+    for name in MEASUREMENTS:
+        options = [own for own in command.bench.commands[name].params if isinstance(own, click.Option)]
+        assert all(own.help for own in options)
+
+
+def test_sizes_are_those_of_random_models() -> None:
+    from model.sizes import SIZES
+
+    assert tuple(SIZES) == command.SIZES

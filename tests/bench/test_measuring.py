@@ -1,0 +1,150 @@
+"""Cases are measured in turn, warm-up left out; points survive Parquet; differences are told from noise."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pdlm_cli.bench.comparison import compare_points
+from pdlm_cli.bench.contenders import Outcome
+from pdlm_cli.bench.points import Point, points_bytes, read_points
+from pdlm_cli.bench.roofline import Phase
+from pdlm_cli.bench.scene_steps import SceneSteps
+from pdlm_cli.bench.targets import CPU_TARGETS, Target, Verdict, verdict
+from pdlm_cli.bench.timing import Case, measure
+from pdlm_cli.bench.usage import Meter
+from pdlm_cli.bench.verdicts import judge
+from pdlm_cli.errors import InputError
+from tests.bench.support import RATES, point
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.done = 0
+
+    def __enter__(self) -> "Counter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def advance(self, items: int) -> None:
+        self.done += items
+
+
+def test_cases_take_turns_and_warm_up_is_left_out() -> None:
+    ran: list[str] = []
+
+    def case(name: str, measured: float = 1.0) -> Case:
+        def run() -> Outcome:
+            ran.append(name)
+            return Outcome(float(len(ran)), 0.5, 4, measured)
+
+        return Case(name, "steps", 4, 2, 8, run, lambda steps: [Phase("all", 1e9 * steps, 0)])
+
+    progress = Counter()
+    points = measure(
+        "x",
+        [case("a"), case("b", 0.25)],
+        repeats=3,
+        warmup=1,
+        meter=Meter(torch.device("cpu")),
+        rates=RATES,
+        progress=progress,
+    )
+    assert ran == ["a", "b", "a", "b", "a", "b", "a", "b"]
+    assert [own.seconds for own in points] == [(3, 5, 7), (4, 6, 8)]
+    assert progress.done == len(ran)
+    whole, part = points
+    assert whole.flop == 4e9
+    assert whole.of_roofline == 4 / 5
+    assert whole.cpu_seconds is not None and part.cpu_seconds is None  # of which only a part was run
+    assert part.note.startswith("25 % of the work was run")
+
+
+def test_points_come_back_from_parquet_as_they_were(tmp_path: Path) -> None:
+    points = [point(), point("ar", 2, joules=3.5, peak_rss_bytes=10, note="said")]
+    (tmp_path / "results.parquet").write_bytes(points_bytes(points, {"pdlm.bench_facts": "{}"}))
+    for path in (tmp_path, tmp_path / "results.parquet"):
+        assert read_points(path) == (points, {"pdlm.bench_facts": "{}", "pdlm.bench_version": "1"})
+    schema = pq.read_schema(tmp_path / "results.parquet")
+    assert schema.field("joules").metadata == {b"unit": b"J"}
+    assert set(schema.names) == set(asdict(points[0]))
+
+
+def test_what_is_no_measurement_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "results.parquet").write_bytes(b"no")
+    with pytest.raises(InputError, match="pdlm bench"):
+        read_points(tmp_path)
+    with pytest.raises(InputError, match="pdlm bench"):
+        read_points(tmp_path / "nothing.parquet")
+
+
+def test_quantiles_and_rates_are_of_the_repeats() -> None:
+    own = point(seconds=(1.0, 2.0, 3.0), regions=6, tokens=60, joules=12.0)
+    assert (own.median, own.quantile(0.9), own.spread) == (2.0, pytest.approx(2.8), 0.5)
+    assert (own.regions_per_second, own.tokens_per_second, own.joules_per_caption) == (3.0, 30.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((1.0, 1.1, 0.9), (1.02, 1.12, 0.93), "within noise"),
+        ((1.0, 1.01, 0.99), (2.0, 2.01, 1.99), "slower"),
+        ((1.0, 1.01, 0.99), (0.5, 0.51, 0.49), "faster"),
+        ((1.0, 1.0), (1.1, 1.1), "slower"),
+        ((1.0,), (2.0, 2.0), "measured once: noise unknown"),
+    ],
+)
+def test_differences_are_told_from_noise(before: tuple[float, ...], after: tuple[float, ...], expected: str) -> None:
+    [found] = compare_points([point(seconds=before), point("ar")], [point(seconds=after), point("released")])
+    assert found.verdict == expected
+
+
+def test_noise_is_that_of_welch() -> None:
+    [found] = compare_points([point(seconds=(9.0, 10.0, 11.0))], [point(seconds=(11.0, 12.0, 13.0))])
+    # Variances of 1 from three each: four degrees of freedom, t = 2.78
+    assert found.change == pytest.approx(0.2)
+    assert found.noise == pytest.approx(2.78 * (2 / 3) ** 0.5 / 10)
+
+
+def test_a_target_is_reached_or_so_far_away() -> None:
+    least, most = Target("a", "", 10, "x", True, "cpu"), Target("b", "", 2, "x", False, "cpu")
+    assert verdict(least, [12.0, 11.0, 10.5]).distance == "✓"
+    assert verdict(least, [5.0, 4.0, 6.0]).distance == "2.00x short"
+    assert verdict(most, [1.0]).distance == "✓"
+    assert verdict(most, [3.0, 5.0]).distance == "2.00x too much"
+    assert Verdict(replace(least, where="cuda"), None, None, None, "").distance == "needs a GPU"
+
+
+def measured(steps: float = 8) -> list[Point]:
+    names = ("pdlm", "adaptive", "sequential", "ar", "uncached", "released")
+    seconds = dict(zip(names, (2.0, 1.0, 8.0, 4.0, 10.0, 30.0), strict=True))
+    pictures = [point(name, 6, (own, own), encode_seconds=0.5) for name, own in seconds.items()]
+    whole = point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)
+    return [*pictures, point("pdlm", 1, (1.0, 1.0)), whole]
+
+
+def test_targets_are_ratios_of_one_run() -> None:
+    verdicts = judge(measured(), SceneSteps(7.4, 91.0, 91.2, 100), [20.0], on_gpu=False)
+    figures = {own.target.name: own.figure for own in verdicts if own.target.where == "cpu"}
+    assert figures == {
+        "cache": 15,
+        "adaptive": 30,
+        "one pass": 4,
+        "growth": 2,
+        "ar": 2,
+        "preparation": 20,
+        "small checkpoint": 25,
+    }
+    assert [own.distance for own in verdicts] == [*["✓"] * 4, "1.25x short", "✓", "✓", *["needs a GPU"] * 6]
+    assert len(CPU_TARGETS) == 7
+
+
+def test_fewer_steps_count_only_while_the_score_stays() -> None:
+    verdicts = judge(measured(), SceneSteps(7.4, 90.0, 91.2, 100), [20.0], on_gpu=False)
+    [adaptive] = [own for own in verdicts if own.target.name == "adaptive"]
+    assert adaptive.reached is None
+    assert "1.20 points" in adaptive.note

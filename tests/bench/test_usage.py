@@ -1,0 +1,116 @@
+"""Gauges: GPUs by UUID, nothing where nobody knows anything, and what is counted of a stretch of work."""
+
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from pdlm_cli.bench import nvml, usage
+from pdlm_cli.bench.nvml import Gauge, Reading, open_gauge, uuid_of
+from pdlm_cli.bench.usage import Meter
+
+
+class NVMLError(Exception):
+    pass
+
+
+class FakeNvml:
+    """Two GPUs, of which the second does not count energy."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_SM, NVML_CLOCK_MEM = 1, 2
+    uuids = ("GPU-aaaa", "GPU-bbbb")
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> int:
+        if uuid not in self.uuids:
+            raise NVMLError(uuid)
+        return self.uuids.index(uuid)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, gpu: int) -> int:
+        if gpu == 1:
+            raise NVMLError("not supported")
+        return 5000
+
+    def nvmlDeviceGetPowerUsage(self, gpu: int) -> int:
+        return 100_000 * (gpu + 1)
+
+    def nvmlDeviceGetUtilizationRates(self, gpu: int) -> Any:
+        return SimpleNamespace(gpu=50)
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: int) -> Any:
+        return SimpleNamespace(used=7)
+
+    def nvmlDeviceGetClockInfo(self, gpu: int, clock: int) -> int:
+        return 1000 * clock
+
+
+def test_a_gpu_is_found_by_its_uuid_whatever_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    # CUDA_VISIBLE_DEVICES=1 makes the second GPU of the machine cuda:0.
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="bbbb"))
+    gauge = open_gauge(uuid_of(torch.device("cuda:0")))
+    assert gauge is not None
+    assert gauge.read() == Reading(None, 200.0, 0.5, 7, 1000, 2000)
+
+
+def test_what_a_gpu_does_not_tell_is_none() -> None:
+    assert Gauge(FakeNvml(), "GPU-aaaa").read().joules == 5.0
+    assert Gauge(FakeNvml(), "GPU-bbbb").read().joules is None
+
+
+def test_without_a_gpu_or_a_driver_there_is_no_gauge(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert uuid_of(torch.device("cpu")) is None
+    assert open_gauge(None) is None
+    fake = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    assert open_gauge("cccc") is None  # a GPU that NVML does not see
+
+    def no_driver() -> None:
+        raise NVMLError("library not found")
+
+    monkeypatch.setattr(fake, "nvmlInit", no_driver)
+    assert open_gauge("aaaa") is None
+
+
+def test_the_real_library_says_none_where_there_is_no_driver() -> None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        assert nvml.open_gauge("0000") is None
+    else:
+        pynvml.nvmlShutdown()
+
+
+def test_a_stretch_counts_cpu_time_and_memory_and_no_energy() -> None:
+    with Meter(torch.device("cpu")).stretch() as used:
+        kept = bytearray(b"x" * 200_000_000)
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+    assert len(kept) == 200_000_000
+    assert used.cpu_seconds is not None and used.cpu_seconds >= 0.1
+    assert used.peak_rss_bytes is not None and used.peak_rss_bytes > 200_000_000
+    assert used.joules is used.watts is used.utilization is used.sm_mhz is used.peak_device_bytes is None
+
+
+def test_where_the_system_does_not_say_memory_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(usage, "STATM", tmp_path / "nothing")
+    with Meter(torch.device("cpu")).stretch() as used:
+        pass
+    assert used.peak_rss_bytes is None
+
+
+def test_energy_is_the_counter_of_the_gpu_or_its_power_over_time() -> None:
+    counted = [(0.0, Reading(joules=3.0, watts=9.0)), (2.0, Reading(joules=10.0, watts=9.0))]
+    assert usage._joules(counted) == 7.0
+    powers = [(0.0, Reading(watts=100.0)), (1.0, Reading(watts=50.0)), (3.0, Reading(watts=50.0))]
+    assert usage._joules(powers) == 200.0
+    assert usage._joules([(0.0, Reading()), (1.0, Reading())]) is None
