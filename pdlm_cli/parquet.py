@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pdlm_cli.rows import Row
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 def _column(name: str, kind: Any, description: str, *, unit: str | None = None, nullable: bool = False) -> Any:
@@ -25,6 +25,8 @@ SCHEMA = pa.schema(
         _column("image_path", pa.string(), "as in the input, relative to the images folder of the run"),
         _column("category", pa.string(), "name of the category, if the input has one", nullable=True),
         _column("source_index", pa.int64(), "place of the region in the input, from 0"),
+        _column("image_sha256", pa.string(), "of the picture's file; null if it could not be decoded", nullable=True),
+        _column("mask_sha256", pa.string(), "of the mask as the input has it, wherever that lies"),
         _column("image_width", pa.int32(), "of the decoded picture", unit="pixels", nullable=True),
         _column("image_height", pa.int32(), "of the decoded picture", unit="pixels", nullable=True),
         _column("mask_area_px", pa.int32(), "pixels inside the mask", unit="pixels", nullable=True),

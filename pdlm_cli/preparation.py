@@ -16,7 +16,7 @@ from pdlm_cli.engine import Engine
 from pdlm_cli.errors import RegionError
 from pdlm_cli.masks import Mask, pack
 from pdlm_cli.passes import Pass, plan_passes
-from pdlm_cli.regions import ImageEntry, Region, region_key
+from pdlm_cli.regions import ImageEntry, Region, mask_sha256, region_key
 from pdlm_cli.rows import Row
 from pdlm_cli.sources import MaskReader, Sources
 
@@ -100,7 +100,7 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, how: Preparation) -> I
     try:
         if entry.refused is not None:
             raise RegionError(*entry.refused)
-        picture = how.sources.picture(entry)
+        picture, image_sha256 = how.sources.picture_with_sha256(entry)
     except RegionError as error:
         for i in range(len(known)):
             work.fail(i, error)
@@ -110,7 +110,7 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, how: Preparation) -> I
     usable: list[tuple[int, Mask]] = []
     masks = MaskReader(how.sources, entry)
     for i, region in enumerate(entry.regions):
-        known[i] |= {"image_width": picture.width, "image_height": picture.height}
+        known[i] |= {"image_sha256": image_sha256, "image_width": picture.width, "image_height": picture.height}
         known[i]["load_ms"] = 1000 * (loaded - started)
         if work.left_out(i):
             continue
@@ -181,5 +181,6 @@ def _identity(entry: ImageEntry, region: Region, key: str, attempt: int) -> dict
         "image_path": entry.file_name,
         "category": region.category,
         "source_index": region.source_index,
+        "mask_sha256": mask_sha256(region),
         "attempt": attempt,
     }

@@ -60,4 +60,16 @@ def region_key(image: ImageEntry, region: Region) -> str:
     The mask enters as it is written in the input, so that a region whose mask does not decode has a key too.
     """
     identity = [image.image_id, region.region_id, region.segmentation, image.file_name]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+    return _sha256(identity)[:32]
+
+
+def mask_sha256(region: Region) -> str:
+    """Of a mask as it is written in the input; of a mask picture with a hash of its own, whatever its name."""
+    mask = region.segmentation
+    if isinstance(mask, dict) and "sha256" in mask:
+        mask = {name: value for name, value in mask.items() if name != "file"}
+    return _sha256(mask)
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

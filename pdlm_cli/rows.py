@@ -20,6 +20,8 @@ class Row:
     image_path: str
     category: str | None
     source_index: int
+    image_sha256: str | None = None
+    mask_sha256: str
     image_width: int | None = None
     image_height: int | None = None
     mask_area_px: int | None = None

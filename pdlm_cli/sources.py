@@ -1,5 +1,6 @@
 """The pictures and masks of a manifest, wherever they lie, as pixels."""
 
+import hashlib
 import io
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pdlm_cli.regions import Embedded, ImageEntry, ParquetCell, Region
 from pdlm_cli.stores import Store, open_store
 
 Size = tuple[int, int]  # width, height in pixels
+CHUNK = 1 << 20  # bytes of a file that are hashed at a time
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,21 @@ class Sources:
 
     def picture(self, entry: ImageEntry) -> Image.Image:
         """RGB. Raises RegionError missing_image, outside_root, bad_image."""
+        return self.picture_with_sha256(entry)[0]
+
+    def picture_with_sha256(self, entry: ImageEntry) -> tuple[Image.Image, str]:
+        """The picture, and the hash of its file in hex. Raises RegionError as `picture`."""
         with self.open(entry) as file:
-            return load_image(
+            sha256 = _sha256(file, entry)
+            picture = load_image(
                 file, name=entry.file_name, exif=self.exif, drawn_on=self.drawn_on(entry), max_pixels=self.max_pixels
             )
+            return picture, sha256
+
+    def sha256(self, entry: ImageEntry) -> str:
+        """Of the picture's file, in hex. Raises RegionError."""
+        with self.open(entry) as file:
+            return _sha256(file, entry)
 
     def picture_size(self, entry: ImageEntry) -> Size:
         """What the size of `picture` would be; only its header is read. Raises RegionError as that."""
@@ -152,6 +165,18 @@ def open_sources(
         files = parquet_files(manifest.path)
         held = ParquetPictures(lambda number: open_input(files[number]))
     return Sources(pictures, mask_pictures, held, exif, max_pixels)
+
+
+def _sha256(file: BinaryIO, entry: ImageEntry) -> str:
+    """Of a file, which is at its beginning again then."""
+    sha256 = hashlib.sha256()
+    try:
+        while data := file.read(CHUNK):
+            sha256.update(data)
+        file.seek(0)
+    except OSError as error:
+        raise RegionError("bad_image", f"{entry.file_name!r} cannot be read: {error.strerror}") from error
+    return sha256.hexdigest()
 
 
 def mask_file(region: Region) -> str | None:

@@ -14,6 +14,8 @@ region_id: string not null
 image_path: string not null
 category: string
 source_index: int64 not null
+image_sha256: string
+mask_sha256: string not null
 image_width: int32 [pixels]
 image_height: int32 [pixels]
 mask_area_px: int32 [pixels]
@@ -47,6 +49,8 @@ OK = Row(
     image_path="1.png",
     category="cat",
     source_index=0,
+    image_sha256="f",
+    mask_sha256="a",
     image_width=40,
     image_height=30,
     mask_area_px=12,
@@ -75,6 +79,7 @@ ERROR = Row(
     image_path="1.png",
     category=None,
     source_index=1,
+    mask_sha256="b",
     status="error",
     error_code="bad_mask",
     error_message="no",

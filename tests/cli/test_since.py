@@ -1,9 +1,9 @@
 """Incremental runs: what an earlier run has done is left out, what has changed or failed is not."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -16,6 +16,10 @@ from tests.cli.test_captioning import rows_of, run
 
 def names(out: Path) -> list[str]:
     return sorted({row["image_id"] for row in rows_of(out)})
+
+
+def content(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_only_new_and_changed_and_failed_images_are_captioned(dataset: Dataset, tmp_path: Path) -> None:
@@ -32,27 +36,52 @@ def test_only_new_and_changed_and_failed_images_are_captioned(dataset: Dataset, 
     dataset.coco["images"][4]["file_name"] = "renamed.png"
     dataset.region(dataset.image())
     run(dataset, tmp_path / "second", StubEngine(), since=(tmp_path / "first",))
-    assert names(tmp_path / "second") == ["1", "2", "4", "5", "6"]
+    assert names(tmp_path / "second") == ["1", "2", "4", "6"]  # 5 only has another name
     assert [row["region_id"] for row in rows_of(tmp_path / "second") if row["image_id"] == "2"] == ["2", "6"]
     run(dataset, tmp_path / "third", StubEngine(), since=(tmp_path / "first", tmp_path / "second"))
     assert names(tmp_path / "third") == ["4"]
 
 
 def test_a_picture_of_other_content_is_captioned_again(dataset: Dataset, tmp_path: Path) -> None:
-    """Where the earlier table has the hashes of the pictures."""
-    import hashlib
-
     for _ in range(2):
         dataset.region(dataset.image())
     run(dataset, tmp_path / "first", StubEngine())
-    (part,) = (tmp_path / "first/data").glob("*.parquet")
-    table = pq.read_table(part)
-    files = [(dataset.folder / path).read_bytes() for path in table["image_path"].to_pylist()]
-    hashes = pa.array([hashlib.sha256(data).hexdigest() for data in files])
-    pq.write_table(table.append_column("image_sha256", hashes), part)
+    files = [dataset.folder / row["image_path"] for row in rows_of(tmp_path / "first")]
+    assert [row["image_sha256"] for row in rows_of(tmp_path / "first")] == [content(file) for file in files]
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(dataset.folder / "1.png")
     run(dataset, tmp_path / "second", StubEngine(), since=(tmp_path / "first",))
     assert names(tmp_path / "second") == ["1"]
+
+
+def test_a_picture_of_another_name_is_not_captioned_again(dataset: Dataset, tmp_path: Path) -> None:
+    """In a folder too, where its mask pictures are renamed with it."""
+    photos = tmp_path / "photos"
+    for name in ("a", "b"):
+        (photos / "masks" / name).mkdir(parents=True)
+        (dataset.folder / f"{dataset.image()}.png").rename(photos / f"{name}.png")
+        Image.fromarray(box_mask(40, 30, 3, 2, 6, 5)).save(photos / "masks" / name / "1.png")
+    run(dataset, tmp_path / "first", StubEngine(), input=str(photos))
+    assert len(names(tmp_path / "first")) == 2
+
+    (photos / "a.png").rename(photos / "moved.png")
+    (photos / "masks/a").rename(photos / "masks/moved")
+    run(dataset, tmp_path / "second", StubEngine(), input=str(photos), since=(tmp_path / "first",))
+    assert names(tmp_path / "second") == []
+
+    (photos / "b.png").write_bytes((photos / "moved.png").read_bytes())  # a name from before, and that content too
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(photos / "moved.png")
+    Image.fromarray(box_mask(40, 30, 9, 9, 4, 4)).save(photos / "masks/b/2.png")
+    run(dataset, tmp_path / "third", StubEngine(), input=str(photos), since=(tmp_path / "first",))
+    assert names(tmp_path / "third") == ["b.png", "moved.png"]
+
+
+def test_the_table_of_an_older_version_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    dataset.region(dataset.image())
+    run(dataset, tmp_path / "first", StubEngine())
+    (part,) = (tmp_path / "first/data").glob("*.parquet")
+    pq.write_table(pq.read_table(part).drop_columns(["image_sha256"]), part)
+    with pytest.raises(InputError, match="has no image_sha256: it is of another version"):
+        run(dataset, tmp_path / "second", StubEngine(), since=(tmp_path / "first",))
 
 
 def test_since_is_part_of_the_plan(dataset: Dataset, tmp_path: Path) -> None:
