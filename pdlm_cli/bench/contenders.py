@@ -175,7 +175,7 @@ class Contenders:
         found = caption_passes(model, passes, settings)
         seconds = now(model.device) - started
         steps = [caption.denoise_steps for own in found for caption in own.captions]
-        encode = sum(own.encode_ms / own.together for own in found) / 1e3
+        encode = sum(own.encode_share_ms for own in found) / 1e3
         return Outcome(seconds, encode, sum(steps) / len(steps))
 
     def _cached(self, scene: Scene, regions: int, steps: float, *, together: bool = False) -> list[Phase]:
