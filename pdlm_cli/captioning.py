@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -28,13 +28,14 @@ def caption_images(
     report: Report,
     progress: Progress,
     stopped: Callable[[], bool],
-) -> Iterator[list[Row]]:
-    """The finished rows of each image, in the order the images come in.
+) -> Generator[tuple[int, list[Row]], None, None]:
+    """The part of each image and its finished rows, in the order the images come in.
 
-    Batches are filled in that order too, batch_size passes each, over image boundaries; so what is computed
-    together depends on the input alone. As many of them are under way as the engine takes. Rows that an earlier run has
-    made take their places in batches too, but stay as they are. Once stopped() is true, the model is not called again
-    and images that still wait for a pass are dropped.
+    Batches are filled in that order too, batch_size passes each, over images but not over parts; so what is computed
+    together depends on the input alone, and not on the parts that an earlier run has made. As many of them are under
+    way as the engine takes, of several parts where one ends. Rows that an earlier run has made take their places in
+    batches too, but stay as they are. Once stopped() is true, the model is not called again and images that still wait
+    for a pass are dropped.
     """
     unfinished: deque[ImageWork] = deque()
     with ThreadPoolExecutor(engine.parallel, thread_name_prefix="caption") as pool:
@@ -61,23 +62,34 @@ def _submit(
     for image in images:
         if stopped():
             return
+        if batch and batch[0][0].part != image.part:
+            if not _begin(batch, calls, stopped):
+                return
+            batch = []
+            yield
         unfinished.append(image)
         calls.progress.advance(sum(row is not None for row in image.rows))
         for item in image.passes:
             batch.append((image, item))
             if len(batch) == batch_size:
-                calls.wait_for_room()
-                if stopped():
+                if not _begin(batch, calls, stopped):
                     return
-                if _missing(batch):
-                    calls.begin(batch)
                 batch = []
                 yield
         yield
-    if batch and _missing(batch):
-        calls.wait_for_room()
-        if not stopped():
-            calls.begin(batch)
+    if batch:
+        _begin(batch, calls, stopped)
+
+
+def _begin(batch: Batch, calls: "_Calls", stopped: Callable[[], bool]) -> bool:
+    """Begin a call for a batch, once there is room, if any of it is missing. False if the run was stopped before."""
+    if not _missing(batch):
+        return True
+    calls.wait_for_room()
+    if stopped():
+        return False
+    calls.begin(batch)
+    return True
 
 
 class _Calls:
@@ -113,12 +125,12 @@ class _Calls:
             _enter(batch, *call.result(), self._report, self.progress)
 
 
-def _take_finished(unfinished: deque[ImageWork], report: Report) -> Iterator[list[Row]]:
+def _take_finished(unfinished: deque[ImageWork], report: Report) -> Iterator[tuple[int, list[Row]]]:
     while unfinished and unfinished[0].finished:
         image = unfinished.popleft()
         rows = [row for row in image.rows if row is not None]
         report.image(rows, kept=image.kept)
-        yield rows
+        yield image.part, rows
 
 
 def _missing(batch: Batch) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 CALL_LANES = 4  # passes of a call for each that the device has room for
-CPU_BATCH = 4  # passes; measured with model/tiny, see docs/devices.md
+CPU_BATCH = 1  # passes; measured with model/tiny, see docs/performance.md
 
 # What torch says in a plain RuntimeError when memory is short, and when the device has failed.
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")

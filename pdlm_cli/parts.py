@@ -1,12 +1,13 @@
 """The parts of a run, one after the other: their images through the model, what comes back into the directory."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pdlm_cli.captioning import caption_images
 from pdlm_cli.engine import Engine
+from pdlm_cli.errors import OutputError
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import Manifest
 from pdlm_cli.passes import plan_parts
@@ -46,29 +47,36 @@ class PartRunner:
     def run(self, images: Iterable[PlannedImage], how: Preparation) -> None:
         """Caption images, in the order of their parts, and commit every part at its end.
 
-        Rows that a part has already stay, unless images captions the same regions again. Whatever stops this, what is
-        finished is committed first. Raises DeviceError, OutputError.
+        Devices go on with the next part while the last calls of one are under way. Rows that a part has already stay,
+        unless images captions the same regions again. Whatever stops this, what is finished is committed first. Raises
+        DeviceError, OutputError.
         """
 
         def work(item: PlannedImage) -> ImageWork:
             part, entry = item
             return prepare(entry, part, self.engine, how)
 
-        with closing(run_ahead(images, work, self.workers)) as prepared:
-            for part, of_part in groupby(prepared, key=lambda image: image.part):
-                rows: list[Row] = []
-                try:
-                    for finished in self._captioned(of_part):
-                        rows += finished
-                        self._log_errors(finished, how)
-                except BaseException:
-                    self._commit(part, rows, ended=False)
-                    raise
-                self._commit(part, rows, ended=not self.stopped)
-                if self.stopped:
-                    return
+        part: int | None = None
+        rows: list[Row] = []
+        with (
+            closing(run_ahead(images, work, self.workers)) as prepared,
+            closing(self._captioned(prepared)) as captioned,
+        ):
+            try:
+                for own, finished in captioned:
+                    if own != part:
+                        self._commit(part, rows, ended=True)
+                        part, rows = own, []
+                    rows += finished
+                    self._log_errors(finished, how)
+            except OutputError:
+                raise  # of a commit, and so would be the next
+            except BaseException:
+                self._commit(part, rows, ended=False)
+                raise
+            self._commit(part, rows, ended=not self.stopped)
 
-    def _captioned(self, images: Iterable[ImageWork]) -> Iterator[list[Row]]:
+    def _captioned(self, images: Iterable[ImageWork]) -> Generator[tuple[int, list[Row]], None, None]:
         return caption_images(
             images,
             self.engine,
@@ -78,7 +86,10 @@ class PartRunner:
             stopped=lambda: self.stopped,
         )
 
-    def _commit(self, part: int, rows: Sequence[Row], *, ended: bool) -> None:
+    def _commit(self, part: int | None, rows: Sequence[Row], *, ended: bool) -> None:
+        """part: None before the first."""
+        if part is None:
+            return
         earlier = self.out.markers.get(part)
         complete = ended or (earlier is not None and earlier.complete)
         if not rows and not ended:

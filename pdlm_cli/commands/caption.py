@@ -71,7 +71,7 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     default="auto",
     show_default=True,
     help="Passes in one model call, halved when memory runs out; a pass holds the regions of one image, as many as "
-    "the checkpoint takes. auto is as many as fit on CUDA, 4 on CPU.",
+    "the checkpoint takes. auto is as many as fit on CUDA, 1 on CPU.",
 )
 @click.option(
     "--pass-timeout",

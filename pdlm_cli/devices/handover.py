@@ -3,7 +3,7 @@
     Sender    writes every array once      -> memory ->      Receiver    has arrays that lie there
               pickles the rest             -> connection ->
 
-A pass of seven tiles costs both ends together 1 ms of CPU like this, and 12 ms if it is pickled whole.
+A pass of seven tiles costs both ends together a tenth of what it costs pickled whole (`python -m tests.handover_cost`).
 """
 
 import mmap

@@ -92,7 +92,7 @@ def evaluate(
             yield work.image
 
     with closing(run_ahead(range(scenes.pictures), lambda i: prepare_scene(scenes, i, engine), workers)) as works:
-        for rows in caption_images(
+        for _, rows in caption_images(
             images(works), engine, batch_size=batch_size, report=report, progress=_Unheard(), stopped=stopped
         ):
             work = waiting.popleft()

@@ -286,6 +286,18 @@ def test_calls_that_run_side_by_side_leave_rows_in_order(dataset: Dataset, tmp_p
     assert (report.passes, report.ok) == (10, 17)
 
 
+def test_a_device_does_not_wait_for_the_others_at_the_end_of_a_part(dataset: Dataset, tmp_path: Path) -> None:
+    """A part an image, a call a part: three of them side by side, and batches as if it had been one by one."""
+    many(dataset, [3, 1, 2, 1, 3, 1])
+    engine, alone = UnevenEngine(), StubEngine()
+    run(dataset, tmp_path / "a", engine, batch_size=4, part_rows=1)
+    run(dataset, tmp_path / "b", alone, batch_size=4, part_rows=1)
+    assert rows_of(tmp_path / "a", times=False) == rows_of(tmp_path / "b", times=False)
+    assert len(list((tmp_path / "a/data").iterdir())) == 6
+    assert engine.most == 3
+    assert sorted(engine.batches) == sorted(alone.batches) == [[1], [1], [1], [2], [3], [3]]
+
+
 class NanEngine(StubEngine):
     """Fails with every pass of two regions."""
 
