@@ -61,6 +61,10 @@ def results_of(
 ) -> Results:
     """more: notes besides those of the points."""
     said = [*more, *notes(points)]
+    known = {point.note for point in points}
+    for verdict in facts.get("targets", ()):
+        if verdict["note"] not in known | {""}:
+            said.append(f"target {verdict['target']['name']}: {verdict['note']}")
     if any(point.measured < 1 for point in points):
         said.append("A * marks what was run in part: seconds are of the whole work.")
     stamped = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), **facts}

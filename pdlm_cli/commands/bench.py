@@ -17,6 +17,8 @@ FIELDS = (
     *("model", "random_weights", "vocabulary", "device", "dtype", "tiles", "regions"),
     *("values", "baselines", "repeats", "warmup", "pictures", "quick"),
 )
+# Where a measurement has no such option.
+UNSAID = {"regions": 1, "values": None, "baselines": (), "part_steps": None, "part_regions": None, "pictures": 1}
 # What --quick makes of options that were not given.
 QUICK = {"repeats": 2, "warmup": 1, "pictures": 4, "random_weights": "tiny", "steps": 8, "length": 8, "regions": 3}
 
@@ -48,7 +50,9 @@ def bench() -> None:
 
 @dataclass(frozen=True)
 class Measurement:
-    """short: a line. says: what is measured. examples: command lines. The rest: defaults of options."""
+    """short: a line. says: what is measured. examples: command lines. of_scenes: whether drawn scenes are captioned.
+    varies: whether something is varied, against baselines; if not, only scenes and processes count. The rest: defaults
+    of options."""
 
     short: str
     says: str
@@ -56,6 +60,8 @@ class Measurement:
     regions: int = 6
     baselines: str = ""
     repeats: int = 5
+    of_scenes: bool = False
+    varies: bool = True
 
 
 MEASUREMENTS = {
@@ -92,6 +98,8 @@ MEASUREMENTS = {
         "model), encode, prefill, decode (the device), write, and how long the device was idle.",
         ("pdlm bench e2e --quick", "pdlm bench e2e --pictures 300 --repeats 3"),
         repeats=3,
+        of_scenes=True,
+        varies=False,
     ),
     "memory": Measurement(
         "Memory over passes a batch.",
@@ -103,6 +111,7 @@ MEASUREMENTS = {
         "From nothing to the first caption.",
         "New processes: imports, reading and checking the checkpoint, the first pass and the second.",
         ("pdlm bench load --quick", "pdlm bench load --model CHECKPOINT --repeats 10"),
+        varies=False,
     ),
     "targets": Measurement(
         "What is to be reached, and what is.",
@@ -113,6 +122,7 @@ MEASUREMENTS = {
         ("pdlm bench targets --quick", "pdlm bench targets --output docs/bench --repeats 3"),
         repeats=3,
         baselines="released,sequential,ar",
+        of_scenes=True,
     ),
 }
 
@@ -122,7 +132,7 @@ def _options(about: Measurement) -> list[Callable[[Any], Any]]:
         kind = click.IntRange(min=least)
         return click.option(name, type=kind, default=default, show_default=default is not None, metavar=show, help=text)
 
-    return [
+    of_all = [
         model_options,
         click.option(
             "--random-weights",
@@ -133,6 +143,16 @@ def _options(about: Measurement) -> list[Callable[[Any], Any]]:
             "--vocabulary", 300, "Tokens of random weights.  [default: of the size; LLaDA's but for tiny]", show="N"
         ),
         number("--tiles", 1, "Of a picture, thumbnail included.  [default: the most there can be]", show="N"),
+        number("--repeats", 1, "Measure every point so often, in turn with the others.", about.repeats),
+        number("--warmup", 0, "Do so much before, which does not count.", 1),
+        click.option("--quick", is_flag=True, help="A look within minutes: tiny random weights, and little of all."),
+        click.option(
+            "--output",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of the results, which replace those of before.  [default: out/bench/NAME]",
+        ),
+    ]
+    of_sweeps = [
         number("--regions", 1, "Of a picture.", about.regions),
         click.option("--values", metavar="N,N,...", callback=_numbers, help="Other places of what varies."),
         click.option(
@@ -148,15 +168,12 @@ def _options(about: Measurement) -> list[Callable[[Any], Any]]:
             "--part-steps", 1, "Run N steps of the published loop and count the rest: it is the same work.", show="N"
         ),
         number("--part-regions", 1, "Run N regions of who takes one at a time, and count the rest.", show="N"),
-        number("--repeats", 1, "Measure every point so often, in turn with the others.", about.repeats),
-        number("--warmup", 0, "Do so much before, which does not count.", 1),
-        number("--pictures", 1, "Drawn scenes, where a whole run or a score is measured.", 100),
-        click.option("--quick", is_flag=True, help="A look within minutes: tiny random weights, and little of all."),
-        click.option(
-            "--output",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder of the results, which replace those of before.  [default: out/bench/NAME]",
-        ),
+    ]
+    of_scenes = [number("--pictures", 1, "Scenes that are drawn and captioned.", 100)]
+    return [
+        *of_all,
+        *(of_sweeps if about.varies else ()),
+        *(of_scenes if about.of_scenes else ()),
         decode_options,
         logging_options,
     ]
@@ -182,6 +199,7 @@ def _run(ctx: click.Context, name: str, log_format: str, given: dict[str, Any]) 
         raise click.UsageError("--vocabulary is of --random-weights")
     if given["quick"]:
         given |= _quick(ctx, name, given)
+    given = UNSAID | given
     part = {"steps": given.pop("part_steps"), "regions": given.pop("part_regions")}
     if name == "targets":  # whose loops are slow on purpose
         part = {"steps": part["steps"] or 2, "regions": part["regions"] or 1}
