@@ -44,7 +44,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         printed, output = os.pipe()
         with theirs, _signals_blocked():  # which the child inherits, from its very first moment
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 # this very program, no shell
                 [sys.executable, "-c", BOOT, str(theirs.fileno()), json.dumps(sys.path)],
                 stdin=subprocess.PIPE,  # never written to: it ends when this process does, however that may be
                 stdout=output,
