@@ -7,9 +7,10 @@
 # PYTEST_ARGS="..."      more arguments for pytest: -k name, -x, -m gpu
 # DIR=FOLDER             folder of recorded numbers for `make parity`
 # SEEDS=N                how often `make ablations` repeats everything
+# SECONDS=N              how long `make fuzz` tries each reader
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak parity ablations bench lint types format clean
+.PHONY: help demo test faults soak fuzz audit parity ablations bench lint types format clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
@@ -21,6 +22,7 @@ TORCH_INDEX ?=
 PYTEST_ARGS ?=
 DIR ?=
 SEEDS ?= 1
+SECONDS ?= 60
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +41,15 @@ faults: $(STAMP) ## make every fault of docs/faults.md happen and print what was
 
 soak: $(STAMP) ## 100,000 regions through the pipeline, 50 kills: minutes; prints memory, files and processes left
 	$(BIN)/python -m pytest -m soak -s $(PYTEST_ARGS)
+
+fuzz: $(STAMP) ## feed all readers with broken inputs for SECONDS=60 each (atheris; Python 3.11 to 3.13 on Linux)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+audit: $(STAMP) ## bandit over both packages; pip-audit over constraints.txt (asks a database on the net)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[audit]'
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive model pdlm_cli
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 parity: $(STAMP) ## compare with recorded numbers: make parity DIR=tests/data/region
 	@test -n "$(DIR)" || { echo "make parity: name the folder of recorded numbers, e.g. DIR=tests/data/region" >&2; exit 2; }

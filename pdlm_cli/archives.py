@@ -48,7 +48,7 @@ class ZipArchive:
             raise RegionError("bad_image", f"{name!r} cannot be read from {self.location}: {error}") from error
 
     def names(self) -> Iterator[str]:
-        return _safe_names(member.filename for member in self._zip.infolist() if not member.is_dir())
+        return _safe_names(name for name in self._zip.namelist() if name and not name.endswith("/"))
 
 
 class TarArchive:

@@ -4,6 +4,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import pyarrow as pa
+
+from pdlm_cli.errors import RegionError
 from pdlm_cli.readers.parquet import open_parquet
 from pdlm_cli.regions import ParquetCell
 
@@ -25,13 +28,18 @@ class ParquetPictures:
         self._kept: dict[int, bytes | None] = {}
 
     def read(self, cell: ParquetCell) -> bytes | None:
-        """The bytes of one picture; None if the cell is empty."""
+        """The bytes of one picture; None if the cell is empty. Raises RegionError bad_image if the file is damaged."""
         with self._lock:
             if self._group != cell[:2] or (cell.row < self._next and cell.row not in self._kept):
                 self._group, self._next, self._kept = (cell.file, cell.group), 0, {}
                 self._rows = self._read_group(cell.file, cell.group)
             while cell.row not in self._kept:
-                self._kept[self._next] = next(self._rows)
+                try:
+                    self._kept[self._next] = next(self._rows)
+                except (pa.ArrowException, OSError, StopIteration) as error:
+                    self._group = None
+                    where = f"row {cell.row} of row group {cell.group}"
+                    raise RegionError("bad_image", f"{where} cannot be read: {error or 'there are fewer'}") from error
                 self._next += 1
                 while len(self._kept) > KEPT_ROWS or (self._weight() > KEPT_BYTES and len(self._kept) > 1):
                     self._kept.pop(next(iter(self._kept)))

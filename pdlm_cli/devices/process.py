@@ -46,7 +46,7 @@ class WorkerProcess:
         self._memory = shared_memory()
         shared = theirs.fileno(), self._memory.fileno()
         with theirs, _signals_blocked():  # which the child inherits, from its very first moment
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 # this very program, no shell
                 [sys.executable, "-c", BOOT, json.dumps(sys.path), *map(str, shared)],
                 stdin=subprocess.PIPE,  # never written to: it ends when this process does, however that may be
                 stdout=output,

@@ -104,6 +104,14 @@ def test_broken_and_too_large_members_are_bad_pictures(tmp_path: Path, monkeypat
     assert code_of(open_store(str(tarred(tmp_path / "a.tar", {"a.png": PNG}))), "a.png") == "bad_image"
 
 
+def test_a_member_without_a_name_is_nobodys_picture(tmp_path: Path) -> None:
+    """Found by fuzzing."""
+    data = zipped(tmp_path / "a.zip", {"a.png": PNG, "b.png": PNG}).read_bytes()
+    directory = data.index(b"PK\x01\x02")
+    (tmp_path / "a.zip").write_bytes(data[:directory] + data[directory:].replace(b"a.png", b"\0.png"))
+    assert list(open_store(str(tmp_path / "a.zip")).names()) == ["b.png"]
+
+
 def test_what_cannot_be_read_in_any_order_is_refused(tmp_path: Path) -> None:
     tarred(tmp_path / "a.tar.gz", {"a.png": PNG}, "w:gz")
     (tmp_path / "text.txt").write_text("pictures")
@@ -310,6 +318,23 @@ def test_pictures_in_parquet_are_read_forwards_once(tmp_path: Path) -> None:
     assert files.opened == 2
     assert pictures.read(ParquetCell(0, 0, 1)) == b"1"
     assert files.opened == 3
+
+
+def test_damage_in_a_column_of_pictures_concerns_these_pictures_alone(tmp_path: Path) -> None:
+    """Found by fuzzing: the table can be read, a page of the pictures cannot."""
+    whole = FOLDER / "parquet_images/manifest.parquet"
+    group = pq.read_metadata(whole).row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    pictures, written = columns["image.bytes"], whole.read_bytes()
+    start, length = pictures.dictionary_page_offset or pictures.data_page_offset, 16
+    (tmp_path / "a.parquet").write_bytes(written[:start] + bytes(length) + written[start + length :])
+    manifest, sources = open_with_sources(str(tmp_path / "a.parquet"))
+    broken, sound = manifest  # a row group each
+    for _ in range(2):
+        with pytest.raises(RegionError, match="cannot be read") as refused:
+            sources.picture(broken)
+        assert refused.value.code == "bad_image"
+        assert np.array_equal(np.asarray(sources.picture(sound)), np.asarray(SAMPLE[1].image()))
 
 
 def test_rows_of_parquet_without_bytes_fall_back_to_their_path(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Recorded judge answers of both benchmarks: BENCHMARKS=FOLDER make test PYTEST_ARGS="-m benchmarks".
 
 The files are not ours to ship. FOLDER holds their public releases, `paradlc/qa.json` and `dlc/qa.json`, and beside them
-answers of judges, `dlc/dam_3b_judged.json` and `paradlc_scoring.json`.
+answers of judges, `dlc/dam_3b_judged.json` and, in the folder `golden` next to FOLDER, `paradlc_scoring.json`.
 """
 
 import json
@@ -42,7 +42,7 @@ def test_scores_of_the_published_model_on_dlc_bench(benchmarks: Path) -> None:
 
 def test_answers_of_many_spellings_on_paradlc_bench(benchmarks: Path) -> None:
     questions = load(benchmarks / "paradlc/qa.json")
-    cases = load(benchmarks / "paradlc_scoring.json")["cases"]
+    cases = load(benchmarks.parent / "golden/paradlc_scoring.json")["cases"]
     assert len(cases) == 100
     for case in cases:
         asked = [Question.from_json(entry) for entry in questions[case["key"]]]
