@@ -62,7 +62,7 @@ class Contenders:
 
     def __init__(self, subject: Subject, settings: "DecodeSettings", part: Part = Part()) -> None:
         self.model, self.settings, self.part = subject.model, settings, part
-        self.counts = Counts(subject.model)
+        self.counts = Counts(subject.model.config, subject.model.dtype.itemsize, subject.quantize)
         regions = subject.model.config.regions
         assert regions is not None
         self.most = regions.max_regions

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -20,13 +20,18 @@ from pdlm_cli.data_engine.generation import run as draw_scenes
 from pdlm_cli.data_engine.limits import LARGEST_SIZE
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import DeviceError, Interrupted
+from pdlm_cli.logs import log
 from pdlm_cli.options import default_workers
 from pdlm_cli.parquet import part_bytes, read_rows
 from pdlm_cli.preparation import Preparation, prepare
 from pdlm_cli.signals import StopSignals
 from pdlm_cli.sources import open_with_sources
 
+if TYPE_CHECKING:
+    from model.decode import DecodeSettings
+
 # In the order that data takes. The first stands before the run, load and preprocess happen in threads beside the model.
+FEW = 4  # steps that a step is measured by
 STAGES = ("start", "load", "preprocess", "encode", "prefill", "decode", "write", "idle", "whole")
 
 
@@ -47,6 +52,7 @@ def e2e(session: Session) -> list[Point]:
         _draw(folder / "scenes", job.pictures, min(LARGEST_SIZE, tile), session)
         regions = 0
         for number in range(job.warmup + job.repeats):
+            log.info("run %d of %d", number + 1, job.warmup + job.repeats)
             regions, stages = _one_run(folder, number, checkpoint, session)
             seen.append(stages)
     counted = seen[job.warmup :]
@@ -114,7 +120,7 @@ def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tu
 def _command(scenes: Path, out: Path, checkpoint: str, session: Session) -> list[str]:
     job = session.job
     given = {"input": scenes / "coco.json", "images": scenes, "output": out, "model": checkpoint}
-    given |= {"device": job.device, "dtype": job.dtype, "log_format": "plain", **job.decode}
+    given |= {"device": job.device, "dtype": job.dtype, "quantize": job.quantize, "log_format": "plain", **job.decode}
     flags = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items() if value is not None]
     return [sys.executable, "-m", "pdlm_cli", "caption", *chain(*flags)]
 
@@ -123,7 +129,8 @@ def _prefill_share(scenes: Path, checkpoint: str, session: Session) -> float:
     """Of the time that passes spend beyond encoding: what a first batch takes with one step, less what a step takes."""
     from model.decode import caption_passes
 
-    engine = load_engine(checkpoint, session.job.device, session.job.dtype, session.job.decode)
+    job = session.job
+    engine = load_engine(checkpoint, job.device, job.dtype, job.decode, quantize=job.quantize)
     manifest, sources = open_with_sources(str(scenes / "coco.json"), images=str(scenes))
     how = Preparation(sources=sources, seed=0)
     passes: list[Any] = []
@@ -131,17 +138,20 @@ def _prefill_share(scenes: Path, checkpoint: str, session: Session) -> float:
         passes += [item.prepared for item in prepare(entry, 0, engine, how).passes]
         if len(passes) >= engine.batch_size:
             break
-    batch, steps = passes[: engine.batch_size], engine.settings.steps
+    batch = passes[: engine.batch_size]
 
-    def seconds(count: int) -> float:
-        return caption_passes(engine.model, batch, replace(engine.settings, steps=count))[0].decode_ms / 1e3
+    def seconds(settings: "DecodeSettings") -> float:
+        return sum(own.decode_share_ms for own in caption_passes(engine.model, batch, settings)) / 1e3
 
-    seconds(1)
-    one, all_steps = (min(seconds(count) for _ in range(3)) for count in (1, steps))
-    if steps == 1:
-        return 0.0
-    step = max(0.0, all_steps - one) / (steps - 1)
-    return min(1.0, max(0.0, one - step) / all_steps)
+    def with_steps(count: int) -> float:
+        """Of a rule that takes all its steps."""
+        return seconds(replace(engine.settings, sampler="topk", steps=count))
+
+    with_steps(1)  # warm-up
+    one = min(with_steps(1) for _ in range(3))
+    more = min(with_steps(1 + FEW) for _ in range(3))
+    as_it_is = min(seconds(engine.settings) for _ in range(3))
+    return min(1.0, max(0.0, one - max(0.0, more - one) / FEW) / as_it_is)
 
 
 def _write_again(out: Path) -> float:

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.session import Session
+from pdlm_cli.bench.subject import open_subject
 from pdlm_cli.engine import DTYPES, shipped_checkpoint
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.progress import open_progress
@@ -48,8 +49,11 @@ def checkpoint_folder(session: Session) -> Iterator[str]:
     if session.job.random_weights is None:
         yield session.job.model or str(shipped_checkpoint())
         return
+    job, subject = session.job, session.subject
+    if subject.quantize is not None:  # which is done when a checkpoint is loaded, and never stored
+        subject = open_subject(None, job.random_weights, job.vocabulary, job.device, job.dtype)
     with tempfile.TemporaryDirectory(prefix="pdlm-bench-") as folder:
-        session.subject.model.save_pretrained(folder)
+        subject.model.save_pretrained(folder)
         yield folder
 
 
@@ -57,7 +61,7 @@ def _one_process(folder: str, session: Session) -> dict[str, float]:
     model = session.subject.model
     scene = session.scene(1)
     dtype = next(name for name, full in DTYPES.items() if full == str(model.dtype).removeprefix("torch."))
-    asked = [folder, str(model.device), dtype, str(scene.tiles), str(time.time())]
+    asked = [folder, str(model.device), dtype, str(scene.tiles), session.job.quantize or "", str(time.time())]
     done = subprocess.run(
         [sys.executable, "-m", "pdlm_cli.bench.loading", *asked], capture_output=True, text=True, check=False
     )
@@ -68,13 +72,13 @@ def _one_process(folder: str, session: Session) -> dict[str, float]:
 
 
 def main() -> None:
-    folder, device, dtype, tiles, began = sys.argv[1:]
+    folder, device, dtype, tiles, quantize, began = sys.argv[1:]
     from model.decode import caption_passes
     from pdlm_cli.bench.workload import draw_scene
     from pdlm_cli.engine import load_engine
 
     times = [float(began), time.time()]
-    engine = load_engine(folder, device, dtype, {})
+    engine = load_engine(folder, device, dtype, {}, quantize=quantize or None)
     times.append(time.time())
     scene = draw_scene(engine.model.config, int(tiles), 1)
     passes = scene.passes(engine.model.config, 1)

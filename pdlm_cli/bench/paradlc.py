@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from model.decode import DecodeSettings
 
 REGIONS = {3: 93, 2: 10}  # passes by how many regions they have
-TOGETHER = 8  # passes a batch
+TOGETHER = 8  # passes on the device
 FEWER_STEPS = 10
 
 
@@ -34,12 +34,11 @@ def _case(session: Session, name: str, settings: "DecodeSettings") -> Case:
     regions = sum(size * count for size, count in REGIONS.items())
 
     def run() -> Outcome:
-        started, encode, steps = now(model.device), 0.0, 0
-        for first in range(0, len(passes), TOGETHER):
-            found = caption_passes(model, passes[first : first + TOGETHER], settings)
-            encode += sum(own.encode_ms / own.together for own in found) / 1e3
-            steps += sum(caption.denoise_steps for own in found for caption in own.captions)
-        return Outcome(now(model.device) - started, encode, steps / regions)
+        started = now(model.device)
+        found = caption_passes(model, passes, settings, lanes=TOGETHER)
+        seconds = now(model.device) - started
+        steps = sum(caption.denoise_steps for own in found for caption in own.captions)
+        return Outcome(seconds, sum(own.encode_share_ms for own in found) / 1e3, steps / regions)
 
     def phases(steps: float) -> list[Phase]:
         found: list[Phase] = []

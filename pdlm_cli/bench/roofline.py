@@ -17,7 +17,7 @@ from pdlm_cli.bench.machine import Rates
 from pdlm_cli.flops import multiplied
 
 if TYPE_CHECKING:
-    from model.pdlm import PerceptionDLM
+    from model.config import PerceptionDLMConfig
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,20 @@ def least_seconds(phases: Iterable[Phase], rates: Rates) -> float:
 
 
 class Counts:
-    """Phases of a model, by the numbers of rows that they are about."""
+    """Phases of a model, by the numbers of rows that they are about. element: bytes of a number. quantize: how weights
+    of the decoder are stored, a key of STORAGES."""
 
-    def __init__(self, model: "PerceptionDLM") -> None:
-        self.config = model.config
-        self.element = model.dtype.itemsize
+    def __init__(self, config: "PerceptionDLMConfig", element: int, quantize: str | None = None) -> None:
+        import torch
+
+        from model.pdlm import PerceptionDLM
+        from model.quantize import STORAGES
+
+        self.config, self.element = config, element
+        self.stored = STORAGES[quantize].bits / 8 if quantize is not None else element
         self.parameters: Counter[str] = Counter()
+        with torch.device("meta"):  # shapes without memory
+            model = PerceptionDLM(config)
         for part, _, parameter in multiplied(model):
             if parameter.ndim > 1:  # gains and biases are nothing beside the matrices
                 self.parameters[part] += parameter.numel()
@@ -75,7 +83,8 @@ class Counts:
         looking = 4 * rows * keys * width * text.num_hidden_layers
         kept = 2 * keys * text.num_key_value_heads * text.head_dim * text.num_hidden_layers
         flop = passes * (2 * self.parameters["decoder"] * rows + looking)
-        return Phase("decoder", flop, self.element * (self.parameters["decoder"] + passes * kept), times)
+        moved = self.stored * self.parameters["decoder"] + self.element * passes * kept
+        return Phase("decoder", flop, moved, times)
 
     def head(self, rows: int, *, times: int = 1, number: int | None = None) -> Phase:
         """Logits of rows over the vocabulary, written and read once. number: bytes of one of them."""

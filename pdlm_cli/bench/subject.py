@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """name: in words. random: its captions mean nothing, only their speed does."""
+    """name: in words. random: its captions mean nothing, only their speed does. quantize: a key of STORAGES, None for
+    weights as they are."""
 
     name: str
     random: bool
     model: "PerceptionDLM"
+    quantize: str | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -34,6 +36,7 @@ class Subject:
         return {
             "model": self.name,
             "weights": "random" if self.random else "trained",
+            "quantize": self.quantize or "none",
             "parameters": sum(own.numel() for _, own in named),
             **sizes,
             "vocabulary": config.text_config.vocab_size,
@@ -42,13 +45,20 @@ class Subject:
 
 
 def open_subject(
-    model: str | None, random: str | None, vocabulary: int | None, device: str, dtype: str, seed: int = 0
+    model: str | None,
+    random: str | None,
+    vocabulary: int | None,
+    device: str,
+    dtype: str,
+    quantize: str | None = None,
 ) -> Subject:
     """model: checkpoint folder or hub id. random: a size, for random weights in its place. vocabulary: of random
-    weights, that of the size if None. The checkpoint that ships if neither is given. Raises ConfigError."""
+    weights, that of the size if None. quantize: see `Subject`. The checkpoint that ships if neither is given. Raises
+    ConfigError."""
     import torch
 
     from model.pdlm import PerceptionDLM
+    from model.quantize import quantize_decoder
     from model.sizes import random_model
 
     where = pick_device(device)
@@ -56,12 +66,15 @@ def open_subject(
     kind = getattr(torch, DTYPES[chosen])
     try:
         if random is not None:
-            made = random_model(random, seed=seed, vocabulary=vocabulary, dtype=kind, device=where)
-            return Subject(f"random {random}", True, made)
-        loaded = PerceptionDLM.from_pretrained(model or shipped_checkpoint(), dtype=kind).to(where)
+            name, loaded = f"random {random}", random_model(random, vocabulary=vocabulary, dtype=kind, device=where)
+        else:
+            name = model or "model/tiny, which ships"
+            loaded = PerceptionDLM.from_pretrained(model or shipped_checkpoint(), dtype=kind).to(where)
+        if quantize is not None:
+            quantize_decoder(loaded.language_model.model, quantize, where)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return Subject(model or "model/tiny, which ships", loaded.config.random_weights, loaded)
+    return Subject(name, loaded.config.random_weights, loaded, quantize)
 
 
 def released_twin(model: "PerceptionDLM") -> "PerceptionDLM":
@@ -83,6 +96,6 @@ def causal_twin(model: "PerceptionDLM") -> "LlamaForCausalLM":
 
 
 def _shared(model: "PerceptionDLM") -> dict[int, Any]:
-    """What a deep copy is to leave as it is: parameters, which are not changed, and the tokenizer."""
-    same = [*model.parameters(), model.tokens]
+    """What a deep copy is to leave as it is: weights, which are not changed, and the tokenizer."""
+    same = [*model.parameters(), *model.buffers(), model.tokens]
     return {id(item): item for item in same}

@@ -14,7 +14,7 @@ BASELINES = ("released", "sequential", "ar")  # as contenders.BASELINES has them
 SIZES = ("tiny", "100m", "1b", "8b")
 # Of a BenchJob, as they are given; the rest are those of decoding.
 FIELDS = (
-    *("model", "random_weights", "vocabulary", "device", "dtype", "tiles", "regions"),
+    *("model", "random_weights", "vocabulary", "device", "dtype", "quantize", "tiles", "regions"),
     *("values", "baselines", "repeats", "warmup", "pictures", "quick"),
 )
 # Where a measurement has no such option.

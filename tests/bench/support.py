@@ -27,6 +27,7 @@ def job(**changes: Any) -> BenchJob:
         "vocabulary": None,
         "device": "cpu",
         "dtype": "fp32",
+        "quantize": None,
         "decode": {},
         "tiles": 1,
         "regions": 3,

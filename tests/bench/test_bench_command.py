@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from pdlm_cli.bench.session import Session
 from pdlm_cli.commands import bench as command
 from pdlm_cli.main import main
 from tests.bench.support import point
+from tests.repo.command_lines import check_pdlm_arguments
 from tests.repo.files import ROOT
 
 SMALL = (
@@ -198,3 +200,12 @@ def test_sizes_are_those_of_random_models() -> None:
     from model.sizes import SIZES
 
     assert tuple(SIZES) == command.SIZES
+
+
+@pytest.mark.parametrize("name", [*MEASUREMENTS, "compare"])
+def test_examples_of_the_help_are_understood(name: str) -> None:
+    text = command.bench.commands[name].help or ""
+    examples = [line.strip() for line in text.split("Examples:")[1].splitlines() if line.strip().startswith("pdlm")]
+    assert len(examples) >= 2
+    for line in examples:
+        check_pdlm_arguments(shlex.split(line)[1:])

@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.decode import DecodeSettings, plan_batch
+from model.quantize import STORAGES
 from pdlm_cli.bench.machine import Rates
 from pdlm_cli.bench.roofline import Counts, Lengths, Phase, cached_pass, least_seconds, recomputed_pass, total
 from tests.model.support import one_pass, tiny
@@ -21,15 +22,21 @@ def counted(work) -> float:
 
 def test_a_decoder_is_counted_by_hand() -> None:
     # tiny: width 64, MLP 192, 2 blocks; 10 rows that look at 30 keys
-    phase = Counts(tiny()).decoder(10, 30)
+    phase = Counts(tiny().config, 4).decoder(10, 30)
     matrices = 2 * (4 * 64 * 64 + 3 * 64 * 192)
     assert phase.flop == 2 * matrices * 10 + 2 * (2 * 2 * 10 * 30 * 64)
     assert phase.moved == 4 * (matrices + 2 * 30 * 64 * 2)
 
 
+def test_quantized_weights_are_fewer_bytes_and_the_same_operations() -> None:
+    plain, small = (Counts(tiny().config, 4, quantize).decoder(10, 30) for quantize in (None, "int8"))
+    assert plain.flop == small.flop
+    assert plain.moved - small.moved == (4 - STORAGES["int8"].bits / 8) * 2 * (4 * 64 * 64 + 3 * 64 * 192)
+
+
 def test_a_head_is_counted_by_hand() -> None:
     vocabulary = tiny().config.text_config.vocab_size
-    phase = Counts(tiny()).head(12, times=3)
+    phase = Counts(tiny().config, 4).head(12, times=3)
     assert phase.flop == 2 * 12 * 64 * vocabulary
     assert phase.moved == 4 * 64 * vocabulary + 2 * 4 * 12 * vocabulary
 
@@ -38,7 +45,7 @@ def test_parts_are_what_torch_counts() -> None:
     model = tiny()
     prepared = one_pass(model, 300, 200, 3)
     batch = plan_batch(model, [prepared], DecodeSettings(length=4))
-    counts, tiles = Counts(model), len(prepared.image.tiles)
+    counts, tiles = Counts(model.config, 4), len(prepared.image.tiles)
     model.set_attn_implementation("eager")  # whose products are all counted
     try:
         with torch.inference_mode():
@@ -55,7 +62,7 @@ def test_parts_are_what_torch_counts() -> None:
 
 
 def test_the_cache_saves_what_it_says() -> None:
-    counts, own = Counts(tiny()), Lengths(tiles=3, prefix=300, answer=30, slots=24)
+    counts, own = Counts(tiny().config, 4), Lengths(tiles=3, prefix=300, answer=30, slots=24)
     kept, anew = cached_pass(counts, own, 8), recomputed_pass(counts, own, 8, everywhere=False)
     assert total(kept)[0] < total(anew)[0] / 3
     everywhere = recomputed_pass(counts, own, 8, everywhere=True)
