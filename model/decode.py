@@ -34,8 +34,8 @@ class DecodeSettings:
     """How captions are decoded.
 
     steps: denoising steps, at most. length: slots of a caption. prompt: the instruction (None: the one the model
-    learnt). sampler, threshold, factor, entropy, stable: see `Rule`; sampler auto is threshold where every caption has
-    a budget of its own, which loses nothing there (docs/performance.md), and the published remask elsewhere.
+    learnt). sampler, threshold, factor, entropy, stable: see `Rule`; sampler auto is factor where every caption has
+    a budget of its own, which loses nothing there (docs/decoding.md), and the published remask elsewhere.
     temperature, top_p, top_k: see `Sampling`. cfg_scale: classifier-free guidance, 0 for none.
     cache: none recomputes everything in every step; exact keeps prompt, image and RoIs (isolated attention only);
         frozen and refresh=K do so where it is approximate, K the steps between recomputations; auto is exact where it
@@ -69,7 +69,7 @@ class DecodeSettings:
 
     def rule(self, budget: str) -> Rule:
         """budget: of the checkpoint, see `RegionConfig`."""
-        usual = "threshold" if budget == "isolated" else "remask"
+        usual = "factor" if budget == "isolated" else "remask"
         sampler = usual if self.sampler == "auto" else self.sampler
         return Rule(sampler, self.steps, self.threshold, self.factor, self.entropy, self.stable)
 

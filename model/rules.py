@@ -34,7 +34,7 @@ class Rule:
     sampler: str = "remask"
     steps: int = 32
     threshold: float = 0.9
-    factor: float = 0.5
+    factor: float = 0.25
     entropy: float = 0.1
     stable: int = 0
 

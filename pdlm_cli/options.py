@@ -138,7 +138,7 @@ def decode_options(command: Command) -> Command:
             show_default=True,
             help="Which tokens a step writes. topk: an even share, the surest first; remask, the published rule: the "
             "same, but it may take them back; threshold, factor, entropy: more where the model is sure, so that "
-            "captions take fewer steps. auto: threshold, remask for published checkpoints.",
+            "captions take fewer steps. auto: factor, remask for published checkpoints.",
         ),
         click.option(
             "--threshold",
@@ -150,7 +150,7 @@ def decode_options(command: Command) -> Command:
         click.option(
             "--factor",
             type=click.FloatRange(min=0, min_open=True),
-            default=0.5,
+            default=0.25,
             show_default=True,
             help="For --sampler factor: write n tokens while the doubt of the last is below factor / (n + 1).",
         ),

@@ -110,11 +110,11 @@ def test_threshold_is_the_samplers_own():
 
 
 def test_the_usual_sampler_is_the_checkpoints():
-    """Threshold where captions have budgets of their own, the published rule elsewhere."""
-    for regions, usual in ((ISOLATED, "threshold"), (RELEASED, "remask")):
+    """Factor where captions have budgets of their own, the published rule elsewhere."""
+    for regions, usual in ((ISOLATED, "factor"), (RELEASED, "remask")):
         tokens = []
         for sampler in ("auto", usual):
-            settings = DecodeSettings(steps=4, length=8, threshold=0.03, sampler=sampler)
+            settings = DecodeSettings(steps=4, length=8, factor=1.9, sampler=sampler)
             (output,) = caption_passes(tiny(regions), [one_pass(tiny(regions), 300, 200, 2)], settings)
             tokens.append([(c.tokens, c.denoise_steps) for c in output.captions])
         assert tokens[0] == tokens[1]
