@@ -31,6 +31,7 @@ demo: $(STAMP) ## caption the example pictures and draw them with their captions
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash jobs/caption/demo.sh --overwrite
 	@echo
 	@echo "The captions are in out/demo/data (Parquet, one row a region), the pictures with them in out/demo/pictures.png."
+	@echo "out/demo/report.html is a page to look through, in any browser."
 	@echo "They come from model/tiny, a small model that was trained on drawn scenes: a demonstration, not the 8B model."
 
 test: $(STAMP) ## run all tests (those marked gpu only with PYTEST_ARGS="-m gpu")

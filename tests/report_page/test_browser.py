@@ -1,15 +1,16 @@
 """The page as people use it, in Chromium: pointer, keyboard, filters, dark and small windows, hostile texts."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect
 
-from pdlm_cli.main import main
 from pdlm_cli.report_page.page import write_report
 from tests.cli.support import REPOSITORY, Dataset, box_mask, rle
 from tests.report_page.support import Look, caption_run, look_at
@@ -288,15 +289,20 @@ def test_five_thousand_regions_open_within_seconds(browser: Browser, dataset: Da
         assert time.monotonic() - started < 30
 
 
-def test_the_report_of_a_real_run(browser: Browser, tmp_path: Path) -> None:
-    """`pdlm caption --report` with the checkpoint that ships, on the demo's first picture."""
-    scenes = REPOSITORY / "examples/scenes"
-    settings = ["--steps", "4", "--length", "24", "--limit", "1", "--report", "--device", "cpu"]
-    result = CliRunner().invoke(
-        main, ["caption", "--input", f"{scenes}/masks.json", "--output", f"{tmp_path}/out", *settings]
+def test_the_report_of_the_demo(browser: Browser, tmp_path: Path) -> None:
+    """What `make demo` runs, on its first picture and in few steps."""
+    fewer = ["--limit", "1", "--steps", "4"]
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    demo = subprocess.run(
+        ["bash", "jobs/caption/demo.sh", *fewer],
+        cwd=REPOSITORY,
+        env={**os.environ, "PATH": programs, "OUT": str(tmp_path / "out")},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert result.exit_code == 0, result.stderr
-    assert "1 of 1 pictures" in result.stderr
+    assert demo.returncode == 0, demo.stderr
+    assert (tmp_path / "out/pictures.png").exists()
     rows = pq.read_table(tmp_path / "out/data").to_pylist()
     with look_at(browser, tmp_path / "out/report.html") as look:
         page = look.page
