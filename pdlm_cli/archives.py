@@ -24,7 +24,8 @@ def open_archive(path: Path) -> Store:
         if zipfile.is_zipfile(path):
             return ZipArchive(path)
         return TarArchive(path)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+    # NotImplementedError: of a version that Python does not know.
+    except (OSError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise InputError(
             f"{path} is no folder, zip or plain tar ({error}); a compressed tar cannot be read in any order: unpack it"
         ) from error

@@ -21,6 +21,7 @@ EXPECTED = (
 REGION_IDS: Final = "image"
 
 BATCH_ROWS = 1_000
+PICTURES_AT_ONCE = 4
 BUFFER = 1 << 20  # bytes of a column that are read at once
 REGION_COLUMNS = ("region_id", "rle_counts", "rle_size")
 SAID_OF_REGIONS = ("category", "prompt")
@@ -54,7 +55,7 @@ def _read_file(parquet: pq.ParquetFile, number: int, sha256: Hash) -> Records:
     columns = _columns(parquet.schema_arrow)
     last: tuple[str, str] | None = None
     for group in range(parquet.num_row_groups):
-        embedded = _holds_pictures(parquet.metadata.row_group(group))
+        embedded = _holds_pictures(parquet, group)
         place = 0
         for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns):
             rows = batch.to_pylist()
@@ -85,17 +86,37 @@ def _columns(schema: pa.Schema) -> list[str]:
     missing = [name for name in needed if name not in names] + ([] if pictures or held else ["image"])
     if missing:
         raise ValueError(f"columns are missing: {', '.join(missing)}; expected {EXPECTED}")
+    for name in (listed,) if listed else ("rle_counts", "rle_size"):
+        if not _is_plain(schema.field(name).type, REGION_COLUMNS if name == "regions" else None):
+            raise ValueError(f"{name} is {schema.field(name).type}; expected text, numbers, lists or structs of them")
     return pictures + needed + [name for name in SAID_OF_REGIONS if name in names and not listed]
 
 
-def _holds_pictures(group: Any) -> bool:
-    """Whether any row of a row group may have bytes of a picture; told by the statistics, not by reading them."""
-    for i in range(group.num_columns):
-        column = group.column(i)
-        if column.path_in_schema == "image.bytes":
-            known = column.is_stats_set and column.statistics.has_null_count
-            return not known or column.statistics.null_count < group.num_rows
-    return False
+def _is_plain(kind: pa.DataType, fields: Sequence[str] | None = None) -> bool:
+    """Whether JSON can say what a column says. fields: of its structs that matter, None for all."""
+    if pa.types.is_struct(kind):
+        return all(_is_plain(field.type) for field in kind if fields is None or field.name in fields)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _is_plain(kind.value_type, fields)
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    plain = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
+    return any(is_one(kind) for is_one in plain)
+
+
+def _holds_pictures(parquet: pq.ParquetFile, group: int) -> bool:
+    """Whether any row of a row group has bytes of a picture, or damage where they were; read up to the first.
+
+    Not told by the statistics: pyarrow ends the process where those are damaged.
+    """
+    image = parquet.schema_arrow.field("image").type if "image" in parquet.schema_arrow.names else None
+    if image is None or not pa.types.is_struct(image) or image.get_field_index("bytes") < 0:
+        return False
+    try:
+        batches = parquet.iter_batches(PICTURES_AT_ONCE, row_groups=[group], columns=["image.bytes"])
+        return any(batch.column(0).field(0).null_count < len(batch) for batch in batches)
+    except (pa.ArrowException, OSError):
+        return True
 
 
 def _image(row: dict[str, Any], cell: ParquetCell | None, where: str) -> ImageRecord:

@@ -104,6 +104,15 @@ def test_broken_and_too_large_members_are_bad_pictures(tmp_path: Path, monkeypat
     assert code_of(open_store(str(tarred(tmp_path / "a.tar", {"a.png": PNG}))), "a.png") == "bad_image"
 
 
+def test_a_zip_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
+    """Found by fuzzing."""
+    data = zipped(tmp_path / "a.zip", {"a.png": PNG}).read_bytes()
+    version = data.index(b"PK\x01\x02") + 6
+    (tmp_path / "a.zip").write_bytes(data[:version] + b"\xff" + data[version + 1 :])
+    with pytest.raises(InputError, match="zip file version"):
+        open_store(str(tmp_path / "a.zip"))
+
+
 def test_a_member_without_a_name_is_nobodys_picture(tmp_path: Path) -> None:
     """Found by fuzzing."""
     data = zipped(tmp_path / "a.zip", {"a.png": PNG, "b.png": PNG}).read_bytes()
@@ -337,6 +346,15 @@ def test_damage_in_a_column_of_pictures_concerns_these_pictures_alone(tmp_path: 
         assert np.array_equal(np.asarray(sources.picture(sound)), np.asarray(SAMPLE[1].image()))
 
 
+def test_damaged_statistics_are_not_asked(tmp_path: Path) -> None:
+    """Found by fuzzing: one bit of the footer, and pyarrow ended the process where it was asked for these."""
+    written = bytearray((FOLDER / "parquet_regions/manifest.parquet").read_bytes())
+    written[1384] ^= 2
+    (tmp_path / "a.parquet").write_bytes(written)
+    with pytest.raises(InputError, match="histogram size mismatch"):
+        open_with_sources(str(tmp_path / "a.parquet"))
+
+
 def test_rows_of_parquet_without_bytes_fall_back_to_their_path(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(SAMPLE[1].png())
     table = pq.read_table(FOLDER / "parquet_images/manifest.parquet").to_pylist()
@@ -359,6 +377,14 @@ BAD_PARQUET = {
     "no id": (
         {"image_path": ["a"], "image_id": [None], "region_id": ["b"], "rle_counts": ["c"], "rle_size": [[1, 1]]},
         "row 0 of row group 0 needs 'image_id'",
+    ),
+    "run lengths as bytes": (  # found by fuzzing
+        {"image_path": ["a"], "image_id": ["a"], "region_id": ["b"], "rle_counts": [b"c"], "rle_size": [[1, 1]]},
+        "rle_counts is binary; expected text",
+    ),
+    "run lengths as bytes, in a list": (
+        {"image_path": ["a"], "image_id": ["a"], "mask_rles": [[{"counts": b"c", "size": [1, 1]}]]},
+        "mask_rles is list.*; expected text",
     ),
     "two files of an image": (
         {"image_path": ["a", "b"], "image_id": ["a"] * 2, "region_id": ["b", "c"], "rle_counts": ["c"] * 2}
