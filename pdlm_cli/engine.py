@@ -130,7 +130,7 @@ def load_engine(checkpoint: str | None, device: str, dtype: str, decode: Mapping
     from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
 
-    where = _pick_device(device)
+    where = pick_device(device)
     if dtype == "auto":
         dtype = "bf16" if where.type == "cuda" else "fp32"
     try:
@@ -193,8 +193,8 @@ def _batch_size(model: "PerceptionDLM", settings: "DecodeSettings") -> int:
     return passes_that_fit(free, model.config, settings, model.dtype.itemsize)
 
 
-def _pick_device(name: str) -> Any:
-    """name: auto, a torch device, or the number of a CUDA device."""
+def pick_device(name: str) -> Any:
+    """name: auto, a torch device, or the number of a CUDA device. Raises ConfigError."""
     import torch
 
     if name == "auto":
