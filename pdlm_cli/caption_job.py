@@ -20,6 +20,7 @@ from pdlm_cli.manifest import Manifest
 from pdlm_cli.parts import PartRunner, failed_images, failed_keys, kept_rows, missing_images
 from pdlm_cli.preparation import Preparation
 from pdlm_cli.progress import Progress, open_progress
+from pdlm_cli.proposed_input import with_regions_proposed
 from pdlm_cli.report import Report
 from pdlm_cli.report_page.page import write_report
 from pdlm_cli.run_dir import RunDir
@@ -35,10 +36,12 @@ class CaptionJob:
 
     input, format, images, masks, exif, max_pixels, max_regions, allow_outside: see open_with_sources. since: outputs of
     earlier runs; what they have done is left out. model, devices, dtype, decode, pass_timeout,
-    quantize: see open_workers. batch_size: passes a model call, None for what suits the device. limit: images, None for
-    all. shard: which of how many, from 0. part_rows: regions after which a part file is closed. workers: threads that
-    prepare images. max_error_rate: 0 to 1. retry_errors: error rows once more. dry_run_model: the pipeline without a
-    network. also: forms of the finished table, see EXPORTS. report: write report.html too (see report_page).
+    quantize: see open_workers.
+    batch_size: passes a model call, None for what suits the device. limit: images, None for all. shard: which of how
+    many, from 0. part_rows: regions after which a part file is closed. workers: threads that prepare images.
+    max_error_rate: 0 to 1. retry_errors: error rows once more. dry_run_model: the pipeline without a network. also:
+    forms of the finished table, see EXPORTS. report: write report.html too (see report_page). propose: segmenter that
+    makes regions for the pictures of an input that has none.
     """
 
     input: str
@@ -69,6 +72,7 @@ class CaptionJob:
     also: Sequence[str]
     report: bool = False
     quantize: str | None = None
+    propose: str | None = None
 
 
 def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
@@ -78,6 +82,8 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
     a region alone is an error row.
     """
     console, form = logs.configure(log_format)
+    if job.propose is not None:
+        job = with_regions_proposed(job, job.propose, form, console)
     manifest, sources = open_job_input(job)
     with RunDir(job.output, overwrite=job.overwrite) as out:
         if out.earlier is not None:
@@ -126,7 +132,7 @@ def caption_manifest(
     facts = run_facts(job, manifest, engine.facts, engine.model_sha256)
     report = Report(max_error_rate=job.max_error_rate)
     if out.earlier is None:
-        out.start(facts)
+        out.start(facts, proposed=job.propose is not None)
     else:
         refuse_another(job.output, out.earlier, facts)
         facts = continued(out.earlier, facts, attempt=_attempt(job, out, out.earlier))

@@ -227,7 +227,7 @@ def _batch_size(model: "PerceptionDLM", settings: "DecodeSettings") -> int:
 
 
 def pick_device(name: str) -> Any:
-    """name: auto, a torch device, or the number of a CUDA device."""
+    """name: auto, a torch device, or the number of a CUDA device. Raises ConfigError."""
     import torch
 
     if name == "auto":

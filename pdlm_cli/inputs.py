@@ -16,4 +16,6 @@ FORMATS = (
 EXIF = ("auto", "apply", "ignore")
 MAX_PIXELS = 89_478_485  # of a picture: Pillow's own limit, a quarter of a GiB of RGB
 MAX_REGIONS = 10_000  # of an image
+# How `propose` looks for regions; see segmenter.Grid.
+GRID = {"points": 32, "score": 0.88, "stability": 0.95, "overlap": 0.7, "area": 0.001}
 FIELDS = ("input", "format", "images", "masks", "exif", "max_pixels", "max_regions", "allow_outside")

@@ -14,6 +14,7 @@ from pdlm_cli.stdout import open_closed_streams
 COMMANDS = {
     "caption": "Caption every masked region of a set of images.",
     "inspect": "Say what an input holds and what is wrong with it.",
+    "propose": "Make regions for pictures that have none.",
     "merge": "Join the shards of a run.",
     "export": "Write the captions of a finished run in another form.",
     "show": "Draw captions beside their picture, or how a training run learnt.",
@@ -67,6 +68,7 @@ def main() -> None:
     Examples:
       pdlm caption --input masks.json --images photos/ --output out/
       pdlm inspect masks.json
+      pdlm inspect masks.json --images photos/ --preview look.png
       pdlm convert random --size tiny tiny-checkpoint/
       pdlm caption --help
 

@@ -4,6 +4,7 @@ out/data/part-00000.parquet   the only Parquet files, each whole
 out/_pdlm/run.json            what was run: settings, versions, hashes
 out/_pdlm/done/00000.json     written after its part: rows, sizes, hash
 out/_pdlm/stats.json, log.jsonl, lock
+out/_pdlm/regions/            regions proposed for the pictures, with --propose
 out/report.html               a page over all of it, if asked for (report_page)
 out/_SUCCESS                  the run is complete and within its error rate
 """
@@ -59,14 +60,23 @@ class RunDir(LockedFolder):
         return self._state / "log.jsonl"
 
     @property
+    def regions_path(self) -> Path:
+        return self._state / "regions"
+
+    @property
     def has_stats(self) -> bool:
         return (self._state / "stats.json").exists()
 
-    def start(self, facts: Mapping[str, Any]) -> None:
-        """Remove what an earlier run left and write run.json: from here on the directory is this run's."""
+    def start(self, facts: Mapping[str, Any], *, proposed: bool = False) -> None:
+        """Remove what an earlier run left and write run.json: from here on the directory is this run's.
+
+        proposed: the regions in regions_path are this run's already.
+        """
         # In this order, and run.json only replaced: half a removal neither looks like a complete run nor
         # like files that no run wrote.
         self._remove(*DERIVED, "_pdlm/done/*", "_pdlm/*.jsonl", *TEMPORARY, "data/part-*")
+        if not proposed:
+            self._remove("_pdlm/regions/*")
         self._make_folders()
         self.markers = {}
         write_atomic(self._state / "run.json", as_json(facts))

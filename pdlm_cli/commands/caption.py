@@ -56,6 +56,12 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     show_default=True,
     help="Folder of the results: data/*.parquet, and the run's records in _pdlm/.",
 )
+@click.option(
+    "--propose",
+    metavar="PATH|HUB_ID",
+    help="Make the regions of all pictures of --input, with SAM, SAM 2 or SAM 3: a folder, or a hub id such as "
+    "facebook/sam2.1-hiera-large. See `pdlm propose --help`.",
+)
 @model_options
 @decode_options
 @sampling_seed_option
@@ -135,6 +141,7 @@ def caption(
     /,
     since: tuple[Path, ...],
     output: Path,
+    propose: str | None,
     model: str | None,
     device: str,
     devices: tuple[str, ...] | None,
@@ -170,6 +177,7 @@ def caption(
       pdlm caption --input masks.json --limit 2 --steps 8 --json --report
       pdlm caption --input masks.json --overwrite --batch-size 4 --sampler threshold
       pdlm caption --input masks.json --batch-size 4 --sampler threshold --retry-errors
+      pdlm caption --input photos/ --propose sam2/ --output out/
       pdlm caption --input masks.json --shard 0/4 --output shards/0
     """
     if devices is not None and device != "auto":
@@ -179,6 +187,10 @@ def caption(
         raise click.UsageError(
             "--dry-run-model has no network: leave --model, --device, --devices, --dtype and --quantize out"
         )
+    if propose is not None and (others["format"] != "auto" or others["masks"] is not None):
+        raise click.UsageError("--propose makes the masks itself: leave --format and --masks out")
+    if propose is not None and shard is not None:
+        raise click.UsageError("shards are of one input: `pdlm propose` makes it, then leave --propose out")
     if overwrite and retry_errors:
         raise click.UsageError("--overwrite replaces the rows that --retry-errors would try again: give one of them")
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
@@ -208,6 +220,7 @@ def caption(
             dry_run_model=dry_run_model,
             also=also,
             report=report_page,
+            propose=propose,
         )
         report = run(job, log_format, stop)
     if as_json:

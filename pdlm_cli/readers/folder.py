@@ -77,6 +77,11 @@ def read_sa1b(store: Store, take: Take) -> Records:
             yield _unreadable(image.image_id, name, error)
 
 
+def pictures(store: Store) -> list[str]:
+    """All pictures by name, with masks or without; not the masks."""
+    return _Layout(store.names()).pictures
+
+
 def is_sa1b(store: Store) -> bool:
     """Whether the first JSON file of a folder is SA-1B."""
     for name in store.names():

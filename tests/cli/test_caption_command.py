@@ -21,6 +21,7 @@ from pdlm_cli.main import main
 from pdlm_cli.masks import decode
 from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, rle
 from tests.cli.test_help import ALL, examples
+from tests.cli.tiny_sam import write_sam2
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -236,6 +237,7 @@ ELSEWHERE = (
     ("convert", "llada"),
     ("train",),
     ("eval", "score"),
+    ("propose",),
     ("show",),
     ("report",),
     ("ablations",),
@@ -250,6 +252,8 @@ def test_examples_of_the_help_run(photo: Dataset, tmp_path: Path, monkeypatch: p
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "demo.jpg").write_bytes((tmp_path / "demo.jpg").read_bytes())
+    if "--propose" in line:
+        write_sam2(tmp_path / "sam2", score=0.0)  # none of its masks is good enough: a table without rows
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "shipped_checkpoint", lambda: CHECKPOINT)
     program, *arguments = shlex.split(line)

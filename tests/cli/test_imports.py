@@ -31,6 +31,7 @@ LIGHT_MODULES = (
     "sources",
     "inspection",
     "input_conversion",
+    "proposing",
     "remote",
 )
 

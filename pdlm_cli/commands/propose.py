@@ -1,0 +1,125 @@
+"""`pdlm propose`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pdlm_cli import inputs
+from pdlm_cli.options import check_shard, logging_options
+from pdlm_cli.signals import StopSignals
+
+
+@click.command(short_help="Make regions for pictures that have none.")
+@click.argument("pictures", metavar="PICTURES")
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False), metavar="OUT")
+@click.option(
+    "--model",
+    metavar="PATH|HUB_ID",
+    required=True,
+    help="SAM, SAM 2 or SAM 3 as transformers has them: a folder, or a hub id such as facebook/sam2.1-hiera-large.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; auto prefers CUDA.")
+@click.option(
+    "--points",
+    type=click.IntRange(1, 128),
+    default=inputs.GRID["points"],
+    show_default=True,
+    help="The model is asked what lies at so many points along each side of a picture.",
+)
+@click.option(
+    "--score",
+    type=click.FloatRange(0, 1),
+    default=inputs.GRID["score"],
+    show_default=True,
+    help="Least overlap with what it means that the model promises for a mask.",
+)
+@click.option(
+    "--stability",
+    type=click.FloatRange(0, 1),
+    default=inputs.GRID["stability"],
+    show_default=True,
+    help="Least share of a mask that is left when its outline is drawn more strictly.",
+)
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 1),
+    default=inputs.GRID["overlap"],
+    show_default=True,
+    help="Of masks whose boxes overlap more, the surest stays.",
+)
+@click.option(
+    "--area",
+    type=click.FloatRange(0, 1),
+    default=inputs.GRID["area"],
+    show_default=True,
+    help="Least share of the picture that a region has.",
+)
+@click.option(
+    "--exif",
+    type=click.Choice(inputs.EXIF[1:]),
+    default="apply",
+    show_default=True,
+    help="Turn pictures as their EXIF says. Caption with the same.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=inputs.MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger pictures, before they are decoded.",
+)
+@click.option(
+    "--since",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    metavar="RUN",
+    help="Leave out pictures that the run of `pdlm caption` in RUN has captioned; may be given several times.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="IMAGES", help="Only the first pictures.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=check_shard,
+    help="Only pictures of shard I of N, from 0/N, into an OUT of its own; a folder of all of them is one input.",
+)
+@click.option("--allow-outside", is_flag=True, help="Follow links that lead out of PICTURES.")
+@click.option("--overwrite", is_flag=True, help="Replace the regions in OUT, instead of going on with them.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
+@logging_options
+@click.pass_context
+def propose(
+    ctx: click.Context,
+    /,
+    pictures: str,
+    out: Path,
+    model: str,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+    log_format: str,
+    **others: Any,
+) -> None:
+    """Find regions in PICTURES, a folder, zip, tar or address of pictures without masks, and write them to OUT, an
+    input for `pdlm caption`. `pdlm caption --propose` does both at once.
+
+    What was stopped goes on with the same command. A picture that cannot be read is noted, and the exit code is 3.
+
+    \b
+    Examples:
+      pdlm propose photos/ regions/ --model sam2/
+      pdlm caption --input regions/ --images photos/ --exif apply
+    """
+    with StopSignals():
+        from pdlm_cli import logs, proposing
+        from pdlm_cli.stdout import print_line
+
+        console, form = logs.configure(log_format)
+        grid = {name: others.pop(name) for name in inputs.GRID}
+        chosen = proposing.Pictures(input=pictures, **others)
+        proposed = proposing.propose(
+            chosen, out, model, device, grid, overwrite=overwrite, log_format=form, console=console
+        )
+    if as_json:
+        print_line(proposed.to_json())
+    ctx.exit(proposed.exit_code)
