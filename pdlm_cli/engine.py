@@ -184,7 +184,7 @@ def load_engine(
     return ModelEngine(model, settings, *sizes, sha256, facts, _batch_size(model, settings))
 
 
-def checkpoint_sha256(checkpoint: str | None, quantize: str | None) -> str:
+def checkpoint_sha256(checkpoint: str | None, quantize: str | None = None) -> str:
     """model_sha256 of the engine that load_engine would load, without loading it. Raises ConfigError."""
     from model.checkpoint_files import resolve
 
