@@ -1,7 +1,7 @@
 """The likeliest token of each slot without logits of vocabulary size.
 
-126,464 logits of 200 slots are 100 MB: writing and reading them again costs as much as the product that makes them. The
-vocabulary is gone through in tiles that fit the cache instead, with a running maximum and a running sum.
+126,464 logits of 200 slots are 100 MB, and a batch has many passes. The vocabulary is gone through in tiles instead, with
+a running maximum and a running sum.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.sampling import NEVER, Prediction
 
-TILES = {"cpu": 4096, "cuda": 32768}  # rows of the vocabulary; on the CPU measured, see docs/performance.md
+TILES = {"cpu": 4096, "cuda": 32768}  # rows of the vocabulary; so that a tile of logits is a few MB
 
 
 class LikeliestToken:
