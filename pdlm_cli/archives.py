@@ -24,8 +24,8 @@ def open_archive(path: Path) -> Store:
         if zipfile.is_zipfile(path):
             return ZipArchive(path)
         return TarArchive(path)
-    # NotImplementedError: of a version that Python does not know.
-    except (OSError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError) as error:
+    # NotImplementedError: of a version that Python does not know. ValueError: the name of a member is no text.
+    except (OSError, NotImplementedError, ValueError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise InputError(
             f"{path} is no folder, zip or plain tar ({error}); a compressed tar cannot be read in any order: unpack it"
         ) from error
@@ -44,8 +44,9 @@ class ZipArchive:
             raise _too_large(name, member.file_size)
         try:
             return io.BytesIO(self._zip.read(member))
-        # RuntimeError: it is encrypted. NotImplementedError: compressed in a way that Python does not know.
-        except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: it is encrypted. NotImplementedError: compressed in a way that Python does not know. ValueError:
+        # its name is no text.
+        except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise RegionError("bad_image", f"{name!r} cannot be read from {self.location}: {error}") from error
 
     def names(self) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Picture files: found below their root, really decoded, brought to RGB."""
 
 import base64
-import binascii
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -57,7 +56,7 @@ def read_data_address(address: str) -> bytes:
         raise RegionError("bad_image", "a data: address must hold base64")
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise RegionError("bad_image", f"base64 cannot be decoded: {error}") from error
 
 

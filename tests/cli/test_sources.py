@@ -113,6 +113,19 @@ def test_a_zip_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
         open_store(str(tmp_path / "a.zip"))
 
 
+def test_names_of_members_that_are_no_text(tmp_path: Path) -> None:
+    """Found by fuzzing."""
+    data = bytearray(zipped(tmp_path / "a.zip", {"\u00e9.png": PNG, "b.png": PNG}).read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    data[30] = 0xFF  # the first byte of the name before the picture, and
+    (tmp_path / "a.zip").write_bytes(data)
+    assert code_of(open_store(str(tmp_path / "a.zip")), "\u00e9.png") == "bad_image"
+    data[directory + 46] = 0xFF  # in the list of names
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(InputError, match="no folder, zip or plain tar"):
+        open_store(str(tmp_path / "a.zip"))
+
+
 def test_a_member_without_a_name_is_nobodys_picture(tmp_path: Path) -> None:
     """Found by fuzzing."""
     data = zipped(tmp_path / "a.zip", {"a.png": PNG, "b.png": PNG}).read_bytes()
@@ -187,7 +200,13 @@ def test_null_in_the_training_json_is_the_whole_picture(tmp_path: Path) -> None:
     assert np.array_equal(corner, box_mask(8, 6, 0, 0, 2, 2))
 
 
-@pytest.mark.parametrize("address", ["data:image/png,xyz", "data:image/png;base64,!!", "data:image/png;base64,AAAA"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "data:image/png,xyz",
+        *(f"data:image/png;base64,{text}" for text in ("!!", "AAAA", "\u00e9")),
+    ],  # the last by fuzzing
+)
 def test_broken_pictures_in_the_file_are_bad(tmp_path: Path, address: str) -> None:
     found, sources = open_with_sources(written(tmp_path, [{"image": address, "masks": [[0, 0, 1, 1]]}]))
     (entry,) = found
