@@ -1,7 +1,7 @@
 """The likeliest token of each slot without logits of vocabulary size.
 
-126,464 logits of 200 slots are 100 MB, and a batch has many passes. The vocabulary is gone through in tiles instead, with
-a running maximum and a running sum.
+126,464 logits of 200 slots are 100 MB, and a batch has many passes. The vocabulary is gone through in tiles
+instead, with a running maximum and a running sum.
 """
 
 from collections.abc import Sequence
