@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -9,9 +10,16 @@ from PIL import Image
 
 from pdlm_cli.evaluation import tradeoff
 from pdlm_cli.main import main
+from tests.cli.test_help import examples
+from tests.repo.command_lines import check_pdlm_arguments
 
 SCENES = ["--level", "3", "--size", "96", "--pictures", "2", "--seed", "3", "--objects", "2-2"]
 FEW = {("remask", "steps"): (8, 2), ("threshold", "threshold"): (0.999, 0.3), ("topk", "stable"): (1,)}
+
+
+def test_examples_of_the_help_are_understood() -> None:
+    for line in examples("eval", "tradeoff"):
+        check_pdlm_arguments(shlex.split(line)[1:])
 
 
 def test_every_way_is_scored_on_the_same_scenes(tmp_path: Path, monkeypatch) -> None:
