@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from model.tokens import Tokens
+if TYPE_CHECKING:  # which costs an import of torch
+    from model.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class PassCaptions:
     broken: bool
 
 
-def cut_caption(tokens: Tokens, ids: Sequence[int], confidence: Sequence[float], steps: int) -> Caption:
+def cut_caption(tokens: "Tokens", ids: Sequence[int], confidence: Sequence[float], steps: int) -> Caption:
     """The caption in a span of slots: what comes before its own first end token."""
     ends = (tokens.end_of_turn, tokens.end_of_text)
     length = next((place for place, token in enumerate(ids) if token in ends), len(ids))

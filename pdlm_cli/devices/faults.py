@@ -17,6 +17,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from pdlm_cli.errors import ConfigError
@@ -43,8 +44,8 @@ class Faults:
             return None
         faults = cls(kinds)
         # Where memory runs out and kernels fail on a real device: inside the decoder.
-        model.language_model.model.register_forward_pre_hook(lambda *_: faults.strike())
-        model.language_model.lm_head.register_forward_hook(lambda module, args, logits: faults.spoil(logits))
+        model.language_model.model.layers[0].register_forward_pre_hook(lambda *_: faults.strike())
+        model.vision_model.register_forward_hook(lambda module, args, features: faults.spoil(features))
         return faults
 
     def aim(self, passes: Sequence[Any]) -> None:
@@ -69,12 +70,14 @@ class Faults:
             if kind == "hang":
                 time.sleep(1e9)
 
-    def spoil(self, logits: Any) -> Any:
-        """logits: (B, slots, V), a row a pass."""
+    def spoil(self, features: Any) -> Any:
+        """features: (sum of tiles, patches, C), pass by pass; what is NaN there reaches every logit of the pass."""
+        ends = list(accumulate(len(item.image.tiles) for item in self.passes))
         for kind, which in self.kinds:
             if kind == "nan":
-                logits[self._rows(which), -1, 0] = float("nan")
-        return logits
+                for row in self._rows(which):
+                    features[ends[row] - 1] = float("nan")
+        return features
 
     def _rows(self, which: str) -> list[int]:
         return [row for row, item in enumerate(self.passes) if which in ("*", str(len(item.order)))]
