@@ -10,12 +10,13 @@ from torch import Tensor
 
 from model.batch import Batch, collate_passes, plan_blank
 from model.captions import PassCaptions, cut_caption
+from model.clock import now
 from model.config import PerceptionDLMConfig, RegionConfig
 from model.denoiser import CACHES, refresh_every, slot_logits
 from model.preprocess import PreparedPass
 from model.rules import Denoised, Rule, denoise
 from model.sampling import Sampling
-from model.stream import CaptionStream, now
+from model.stream import CaptionStream
 from model.tokens import Tokens
 
 if TYPE_CHECKING:  # the model calls this module
@@ -237,7 +238,7 @@ def _banned(tokens: Tokens, regions: RegionConfig, settings: DecodeSettings) -> 
     """Tokens that are never written. The released rule bans none: it may write the mask token, and mask it again."""
     if regions.budget == "isolated":
         return tokens.banned_in_captions
-    return None if settings.rule(regions.budget).sampler == "remask" else torch.tensor([tokens.mask])
+    return None if settings.rule(regions.budget).judges_everything else torch.tensor([tokens.mask])
 
 
 def _generators(passes: Sequence[PreparedPass], most: int) -> list[torch.Generator]:

@@ -54,6 +54,11 @@ class Rule:
         """Whether slots that are written already are predicted again."""
         return self.sampler == "remask"
 
+    @property
+    def judges_by_entropy(self) -> bool:
+        """Whether a prediction needs its entropy."""
+        return self.sampler == "entropy"
+
 
 @dataclass(frozen=True)
 class Pools:
@@ -129,7 +134,7 @@ def advance(pools: Pools, guess: Prediction, rule: Rule, mask_token: int) -> Poo
 def _chosen(guess: Prediction, masked: Tensor, total: Tensor, step: Tensor, rule: Rule) -> Tensor:
     """(P, N) slots that a step writes for good; others than masked ones may be among them."""
     share = total // rule.steps + (step < total % rule.steps)
-    if rule.sampler == "entropy":
+    if rule.judges_by_entropy:
         assert guess.entropy is not None
         doubt = guess.entropy.nan_to_num(nan=1e9).masked_fill(~masked, float("inf"))
         ordered = doubt.sort(dim=1, stable=True).values
@@ -181,7 +186,7 @@ def denoise(
     for _ in range(rule.steps):
         if not pools.masked(mask_token).any():
             break
-        guess = predict(logits_fn(pools.tokens), sampling, generators, entropy=rule.sampler == "entropy")
+        guess = predict(logits_fn(pools.tokens), sampling, generators, entropy=rule.judges_by_entropy)
         pools = advance(pools, guess, rule, mask_token)
         forwards += 1
     return Denoised(pools.tokens, pools.confidence, pools.steps, pools.broken, forwards)

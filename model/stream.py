@@ -18,6 +18,7 @@ from torch import Tensor
 from model.attention import structured_mask
 from model.batch import collate_passes, plan_blank
 from model.captions import Caption, PassCaptions, cut_caption
+from model.clock import now
 from model.head import LikeliestToken
 from model.layout import Kind, Layout
 from model.packed import KeyBuffer, Span, run_packed
@@ -30,7 +31,6 @@ if TYPE_CHECKING:  # the model calls the decoding loops
 
 POLL = {"cpu": 1, "cuda": 4}  # steps between looks at what is done; a look waits for the device
 GRAIN = 64  # places by which key buffers differ in length, so that they fit the next pass too
-
 
 Show = Callable[[dict[int, list[list[int]]]], None]
 
@@ -88,6 +88,7 @@ class CaptionStream:
         # Of the captions that are not done, lane by lane and slot by slot: whose they are, what is written, how it is
         # drawn.
         self.open: list[tuple[Lane, int]] = []
+        self.planned: list[tuple[Lane, int]] | None = None  # what `_plan` was made for
         self.pools = Pools.start(torch.empty(0, length, dtype=torch.long, device=model.device), model.tokens.mask)
         self.generators: list[torch.Generator] = []
 
@@ -102,7 +103,10 @@ class CaptionStream:
             if not self.lanes:
                 return
             began = time.perf_counter()
-            self._plan()
+            if self.planned is not self.open:  # none has come or gone in most rounds
+                self._plan()
+            asked = self.pools.slots if self.rule.judges_everything else self.pools.masked(self.model.tokens.mask)
+            self.judged = asked.flatten().nonzero().squeeze(1)
             for _ in range(POLL[self.model.device.type]):
                 self._step()
             yield from self._collect(began)
@@ -129,7 +133,7 @@ class CaptionStream:
         slots = [(lane, slot) for lane in lanes for slot in range(len(lane.prepared.order))]
         canvas = torch.full((len(slots), self.length), model.tokens.mask, device=model.device)
         self.lanes += lanes
-        self.open += slots
+        self.open = self.open + slots
         self.pools = self.pools.beside(Pools.start(canvas, model.tokens.mask))
         self.generators += [torch.Generator().manual_seed(lane.prepared.seeds[slot]) for lane, slot in slots]
         self._tell()
@@ -165,7 +169,7 @@ class CaptionStream:
 
     def _plan(self) -> None:
         """Where the rows of the next steps lie, after captions have come or gone: marker and slots of each."""
-        device, mask_token = self.model.device, self.model.tokens.mask
+        device, self.planned = self.model.device, self.open
         markers, positions, self.spans, start = [], [], [], 0
         for lane in self.lanes:
             layout, slots = lane.layout, [slot for own, slot in self.open if own is lane]
@@ -179,8 +183,6 @@ class CaptionStream:
             start = taken.stop
         self.markers = torch.cat(markers).to(device)
         self.positions = torch.cat(positions).to(device)
-        asked = self.pools.slots if self.rule.judges_everything else self.pools.masked(mask_token)
-        self.judged = asked.flatten().nonzero().squeeze(1)
 
     def _step(self) -> None:
         embeds = self.embed(torch.cat([self.markers, self.pools.tokens], dim=1))
@@ -191,7 +193,7 @@ class CaptionStream:
 
     def _predict(self, hidden: Tensor) -> Prediction:
         """Of hidden states (C, G, D) of slots; nothing is promised of those that are not judged."""
-        entropy = self.rule.sampler == "entropy"
+        entropy = self.rule.judges_by_entropy
         if self.sampling.temperature > 0:
             return predict(self.model.language_model.lm_head(hidden), self.sampling, self.generators, entropy)
         flat = hidden.flatten(0, 1)
@@ -260,10 +262,3 @@ def _sees(layout: Layout, columns: Tensor, prefix: int) -> Tensor | None:
     kind, region = layout.kind[None, columns], layout.region[None, columns]
     mask = structured_mask(kind, region, "isolated", slice(prefix, None))[0, 0]
     return None if mask.all() else mask
-
-
-def now(device: torch.device) -> float:
-    """Seconds on a monotonic clock, once the device has finished what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

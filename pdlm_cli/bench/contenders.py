@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from model.clock import now
 from pdlm_cli.bench.baselines import released_steps, write_left_to_right
-from pdlm_cli.bench.machine import now
 from pdlm_cli.bench.roofline import Counts, Lengths, Phase, autoregressive, cached_pass, recomputed_pass
 from pdlm_cli.bench.subject import Subject, causal_twin, released_twin
 from pdlm_cli.bench.workload import Scene

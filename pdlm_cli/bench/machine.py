@@ -2,12 +2,12 @@
 
 import os
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from model.clock import now
 from pdlm_cli import __version__
 
 MATRIX = {"cpu": 1024, "cuda": 8192}  # side of the matrices that are multiplied
@@ -49,15 +49,6 @@ def _fastest(work: Callable[[], Any], device: Any) -> float:
         work()
         times.append(now(device) - started)
     return min(times)
-
-
-def now(device: Any) -> float:
-    """Seconds on a monotonic clock, once the device has finished what it was given."""
-    if device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def machine_facts(device: Any, dtype: Any) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from model.clock import now
 from pdlm_cli.bench.contenders import Outcome
-from pdlm_cli.bench.machine import now
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from model.clock import now
 from pdlm_cli.bench.contenders import Outcome
-from pdlm_cli.bench.machine import now
 from pdlm_cli.bench.roofline import Phase, cached_pass
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case
