@@ -36,7 +36,7 @@ class CaptionJob:
 
     input, format, images, masks, exif, max_pixels, max_regions, allow_outside: see open_with_sources. since: outputs of
     earlier runs; what they have done is left out. model, devices, dtype, decode, pass_timeout,
-    quantize: see open_workers.
+    quantize, compiled: see open_workers.
     batch_size: passes a model call, None for what suits the device. limit: images, None for all. shard: which of how
     many, from 0. part_rows: regions after which a part file is closed. workers: threads that prepare images.
     max_error_rate: 0 to 1. retry_errors: error rows once more. dry_run_model: the pipeline without a network. also:
@@ -72,6 +72,7 @@ class CaptionJob:
     also: Sequence[str]
     report: bool = False
     quantize: str | None = None
+    compiled: bool = False
     propose: str | None = None
 
 
@@ -166,7 +167,7 @@ def _engine(job: CaptionJob) -> Iterator[Engine]:
         return
     log.info("loading the model")
     asked = job.model, job.devices, job.dtype, job.decode, job.pass_timeout
-    with open_workers(*asked, quantize=job.quantize) as engine:
+    with open_workers(*asked, quantize=job.quantize, compiled=job.compiled) as engine:
         yield engine
 
 

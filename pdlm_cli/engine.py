@@ -131,13 +131,19 @@ class ModelEngine:
 
 
 def load_engine(
-    checkpoint: str | None, device: str, dtype: str, decode: Mapping[str, Any], *, quantize: str | None = None
+    checkpoint: str | None,
+    device: str,
+    dtype: str,
+    decode: Mapping[str, Any],
+    *,
+    quantize: str | None = None,
+    compiled: bool = False,
 ) -> ModelEngine:
     """Load a checkpoint onto a device.
 
     checkpoint: folder or hub id, None for the one that ships. device: "auto" or a torch device. dtype: "auto"
     (bf16 on CUDA, fp32 elsewhere) or a key of DTYPES. decode: fields of model.decode.DecodeSettings. quantize: a key of
-    model.quantize.STORAGES, None to leave weights as they are.
+    model.quantize.STORAGES, None to leave weights as they are. compiled: see model.compiled.
     Raises ConfigError if any of it does not exist or does not fit together, DeviceError.
     """
     # Before torch, which takes seconds to import.
@@ -146,6 +152,7 @@ def load_engine(
     import transformers
 
     from model.checkpoint_files import resolve
+    from model.compiled import compile_decoder
     from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
     from model.quantize import quantize_decoder
@@ -161,7 +168,8 @@ def load_engine(
             if quantize is not None:
                 quantize_decoder(model.language_model.model, quantize, where)
             model.to(where)
-        settings.check(model.config)
+            settings.check(model.config)
+            compile_s = compile_decoder(model.language_model.model) if compiled else 0.0
     except DeviceError:
         raise
     except ValueError as error:
@@ -175,6 +183,7 @@ def load_engine(
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
         "dtype": dtype,
         "quantize": quantize or "none",
+        "compiled": f"in {compile_s:.1f} s" if compiled else "no",
         "weights": "random" if config.random_weights else "trained",
         "torch": torch.__version__,
         "transformers": transformers.__version__,

@@ -112,6 +112,15 @@ def model_options(command: Command) -> Command:
     )
 
 
+def compile_option(command: Command) -> Command:
+    return click.option(
+        "--compile",
+        "compiled",
+        is_flag=True,
+        help="Fuse parts of the decoder by torch.compile first: some seconds to a minute, for runs that last.",
+    )(command)
+
+
 def decode_options(command: Command) -> Command:
     """--steps to --cache: the fields of model.decode.DecodeSettings."""
     return _apply(

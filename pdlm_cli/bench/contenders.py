@@ -62,6 +62,7 @@ class Contenders:
 
     def __init__(self, subject: Subject, settings: "DecodeSettings", part: Part = Part()) -> None:
         self.model, self.settings, self.part = subject.model, settings, part
+        self.compiled = subject.compile_s is not None
         self.counts = Counts(subject.model.config, subject.model.dtype.itemsize, subject.quantize)
         regions = subject.model.config.regions
         assert regions is not None
@@ -159,7 +160,12 @@ class Contenders:
 
     @cached_property
     def causal_model(self) -> "LlamaForCausalLM":
-        return causal_twin(self.model)
+        from model.compiled import compile_decoder
+
+        twin = causal_twin(self.model)
+        if self.compiled:  # a copy is not
+            compile_decoder(twin.model)
+        return twin
 
     def lengths(self, model: "PerceptionDLM", prepared: "PreparedPass") -> Lengths:
         from model.decode import plan_batch

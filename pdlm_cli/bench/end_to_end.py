@@ -122,7 +122,8 @@ def _command(scenes: Path, out: Path, checkpoint: str, session: Session) -> list
     given = {"input": scenes / "coco.json", "images": scenes, "output": out, "model": checkpoint}
     given |= {"device": job.device, "dtype": job.dtype, "quantize": job.quantize, "log_format": "plain", **job.decode}
     flags = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items() if value is not None]
-    return [sys.executable, "-m", "pdlm_cli", "caption", *chain(*flags)]
+    compiled = ["--compile"] if job.compiled else []
+    return [sys.executable, "-m", "pdlm_cli", "caption", *chain(*flags), *compiled]
 
 
 def _prefill_share(scenes: Path, checkpoint: str, session: Session) -> float:
@@ -130,7 +131,7 @@ def _prefill_share(scenes: Path, checkpoint: str, session: Session) -> float:
     from model.decode import caption_passes
 
     job = session.job
-    engine = load_engine(checkpoint, job.device, job.dtype, job.decode, quantize=job.quantize)
+    engine = load_engine(checkpoint, job.device, job.dtype, job.decode, quantize=job.quantize, compiled=job.compiled)
     manifest, sources = open_with_sources(str(scenes / "coco.json"), images=str(scenes))
     how = Preparation(sources=sources, seed=0)
     passes: list[Any] = []

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 class BenchJob:
     """Everything a measurement was asked for.
 
-    bench: which. model, random_weights, vocabulary, device, dtype, quantize: see `open_subject`. decode: fields of
-    DecodeSettings. tiles: of a picture, None for the most. regions: of a picture, at most. values: places of the axis,
-    None for the usual ones. baselines: see `contenders`. part: how much of slow loops is run. repeats, warmup: of every
-    point. pictures: of runs end to end and of the scenes that steps are counted on. quick: a look, not a measurement.
+    bench: which. model, random_weights, vocabulary, device, dtype, quantize, compiled: see `open_subject`. decode:
+    fields of DecodeSettings. tiles: of a picture, None for the most. regions: of a picture, at most. values: places of
+    the axis, None for the usual ones. baselines: see `contenders`. part: how much of slow loops is run. repeats,
+    warmup: of every point. pictures: of runs end to end and of the scenes that steps are counted on. quick: a look, not
+    a measurement.
     """
 
     bench: str
@@ -42,6 +43,7 @@ class BenchJob:
     device: str
     dtype: str
     quantize: str | None
+    compiled: bool
     decode: Mapping[str, Any]
     tiles: int | None
     regions: int
@@ -100,7 +102,8 @@ def open_session(job: BenchJob, console: Console, log_format: str) -> Session:
 
     log.info("loading the model")
     with device_errors():
-        subject = open_subject(job.model, job.random_weights, job.vocabulary, job.device, job.dtype, job.quantize)
+        asked = job.model, job.random_weights, job.vocabulary, job.device, job.dtype, job.quantize, job.compiled
+        subject = open_subject(*asked)
     try:
         settings = DecodeSettings(**job.decode)
         settings.check(subject.model.config)

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Subject:
     """name: in words. random: its captions mean nothing, only their speed does. quantize: a key of STORAGES, None for
-    weights as they are."""
+    weights as they are. compile_s: seconds that compiling took, None if it is not compiled."""
 
     name: str
     random: bool
     model: "PerceptionDLM"
     quantize: str | None = None
+    compile_s: float | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -37,6 +38,7 @@ class Subject:
             "model": self.name,
             "weights": "random" if self.random else "trained",
             "quantize": self.quantize or "none",
+            "compile_s": self.compile_s,
             "parameters": sum(own.numel() for _, own in named),
             **sizes,
             "vocabulary": config.text_config.vocab_size,
@@ -51,12 +53,14 @@ def open_subject(
     device: str,
     dtype: str,
     quantize: str | None = None,
+    compiled: bool = False,
 ) -> Subject:
     """model: checkpoint folder or hub id. random: a size, for random weights in its place. vocabulary: of random
-    weights, that of the size if None. quantize: see `Subject`. The checkpoint that ships if neither is given. Raises
-    ConfigError."""
+    weights, that of the size if None. quantize: see `Subject`. compiled: see
+    model.compiled. The checkpoint that ships if neither is given. Raises ConfigError."""
     import torch
 
+    from model.compiled import compile_decoder
     from model.pdlm import PerceptionDLM
     from model.quantize import quantize_decoder
     from model.sizes import random_model
@@ -72,9 +76,10 @@ def open_subject(
             loaded = PerceptionDLM.from_pretrained(model or shipped_checkpoint(), dtype=kind).to(where)
         if quantize is not None:
             quantize_decoder(loaded.language_model.model, quantize, where)
+        compile_s = compile_decoder(loaded.language_model.model) if compiled else None
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return Subject(name, loaded.config.random_weights, loaded, quantize)
+    return Subject(name, loaded.config.random_weights, loaded, quantize, compile_s)
 
 
 def released_twin(model: "PerceptionDLM") -> "PerceptionDLM":

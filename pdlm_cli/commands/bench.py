@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from pdlm_cli.options import decode_options, logging_options, model_options
+from pdlm_cli.options import compile_option, decode_options, logging_options, model_options
 from pdlm_cli.signals import StopSignals
 
 BASELINES = ("released", "sequential", "ar")  # as contenders.BASELINES has them; that module costs an import of torch
 SIZES = ("tiny", "100m", "1b", "8b")
 # Of a BenchJob, as they are given; the rest are those of decoding.
 FIELDS = (
-    *("model", "random_weights", "vocabulary", "device", "dtype", "quantize", "tiles", "regions"),
+    *("model", "random_weights", "vocabulary", "device", "dtype", "quantize", "compiled", "tiles", "regions"),
     *("values", "baselines", "repeats", "warmup", "pictures", "quick"),
 )
 # Where a measurement has no such option.
@@ -134,6 +134,7 @@ def _options(about: Measurement) -> list[Callable[[Any], Any]]:
 
     of_all = [
         model_options,
+        compile_option,
         click.option(
             "--random-weights",
             type=click.Choice(SIZES),

@@ -9,6 +9,7 @@ import click
 from pdlm_cli.exports import EXPORTS
 from pdlm_cli.options import (
     check_shard,
+    compile_option,
     decode_options,
     default_workers,
     input_fields,
@@ -63,6 +64,7 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     "facebook/sam2.1-hiera-large. See `pdlm propose --help`.",
 )
 @model_options
+@compile_option
 @decode_options
 @sampling_seed_option
 @click.option(
@@ -147,6 +149,7 @@ def caption(
     devices: tuple[str, ...] | None,
     dtype: str,
     quantize: str | None,
+    compiled: bool,
     seed: int,
     batch_size: int | str,
     pass_timeout: float | None,
@@ -182,10 +185,10 @@ def caption(
     """
     if devices is not None and device != "auto":
         raise click.UsageError("--devices names all devices: leave --device out")
-    of_model = (model, devices, quantize) != (None, None, None) or (device, dtype) != ("auto", "auto")
+    of_model = (model, devices, quantize, compiled, device, dtype) != (None, None, None, False, "auto", "auto")
     if dry_run_model and of_model:
         raise click.UsageError(
-            "--dry-run-model has no network: leave --model, --device, --devices, --dtype and --quantize out"
+            "--dry-run-model has no network: leave --model, --device, --devices, --dtype, --quantize and --compile out"
         )
     if propose is not None and (others["format"] != "auto" or others["masks"] is not None):
         raise click.UsageError("--propose makes the masks itself: leave --format and --masks out")
@@ -206,6 +209,7 @@ def caption(
             devices=devices or (device,),
             dtype=dtype,
             quantize=quantize,
+            compiled=compiled,
             decode=others,
             seed=seed,
             batch_size=None if isinstance(batch_size, str) else batch_size,

@@ -28,6 +28,7 @@ def open_workers(
     pass_timeout: float | None,
     *,
     quantize: str | None = None,
+    compiled: bool = False,
 ) -> Iterator["Fleet"]:
     """An engine with a worker process on each of the devices, which end with the context.
 
@@ -43,7 +44,7 @@ def open_workers(
             threads = _threads(names)
             begun = []
             for name in names:
-                begun.append(Device(Start(source, name, dtype, quantize, decode, threads, life=0), patience))
+                begun.append(Device(Start(source, name, dtype, quantize, compiled, decode, threads, life=0), patience))
                 stack.callback(begun[-1].close)
             return begun
 

@@ -23,6 +23,7 @@ class Start:
     device: str
     dtype: str
     quantize: str | None
+    compiled: bool
     decode: Mapping[str, Any]
     threads: int | None
     life: int

@@ -74,7 +74,8 @@ def _load(start: Start) -> ModelEngine:
 
     if start.threads is not None:
         torch.set_num_threads(start.threads)
-    return load_engine(start.checkpoint, start.device, start.dtype, start.decode, quantize=start.quantize)
+    asked = start.checkpoint, start.device, start.dtype, start.decode
+    return load_engine(*asked, quantize=start.quantize, compiled=start.compiled)
 
 
 def _loaded(engine: ModelEngine) -> Loaded:

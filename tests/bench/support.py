@@ -28,6 +28,7 @@ def job(**changes: Any) -> BenchJob:
         "device": "cpu",
         "dtype": "fp32",
         "quantize": None,
+        "compiled": False,
         "decode": {},
         "tiles": 1,
         "regions": 3,

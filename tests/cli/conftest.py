@@ -30,8 +30,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         timeout: float | None,
         *,
         quantize: str | None,
+        compiled: bool,
     ) -> Iterator[ModelEngine]:
         (device,) = devices
-        yield load_engine(checkpoint, device, dtype, decode, quantize=quantize)
+        yield load_engine(checkpoint, device, dtype, decode, quantize=quantize, compiled=compiled)
 
     monkeypatch.setattr(caption_job, "open_workers", open_here)

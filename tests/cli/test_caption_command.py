@@ -192,15 +192,15 @@ def test_a_run_goes_on_with_its_own_quantization_only(photo: Dataset, tmp_path: 
 def test_devices_and_their_limits_reach_the_workers(
     photo: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: Any, quantize: str | None) -> Any:
-        raise DeviceError(repr(arguments[1:3] + arguments[4:] + (quantize,)))
+    def refuse(*arguments: Any, quantize: str | None, compiled: bool) -> Any:
+        raise DeviceError(repr(arguments[1:3] + arguments[4:] + (quantize, compiled)))
 
     monkeypatch.setattr(caption_job, "open_workers", refuse)
     for given, expected in (
-        ([], "(('auto',), 'auto', None, None)"),
-        (["--device", "cuda:1", "--quantize", "nf4"], "(('cuda:1',), 'auto', None, 'nf4')"),
-        (["--devices", "0,1", "--pass-timeout", "7"], "(('0', '1'), 'auto', 7.0, None)"),
-        (["--devices", "all"], "(('all',), 'auto', None, None)"),
+        ([], "(('auto',), 'auto', None, None, False)"),
+        (["--device", "cuda:1", "--quantize", "nf4", "--compile"], "(('cuda:1',), 'auto', None, 'nf4', True)"),
+        (["--devices", "0,1", "--pass-timeout", "7"], "(('0', '1'), 'auto', 7.0, None, False)"),
+        (["--devices", "all"], "(('all',), 'auto', None, None, False)"),
     ):
         result = caption("--input", photo.file, "--output", tmp_path / "out", *given)
         assert result.exit_code == 6, result.stderr
