@@ -9,8 +9,8 @@ from pdlm_cli.ablations.variants import BASE, BY_NAME, SHARED, TOWER, VARIANTS, 
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.job import TrainJob, load_job
 
-# Measured on two cores with bf16 arithmetic and nothing else to do.
-SAMPLES_A_SECOND = 55.0  # of the reference, trained
+# Measured on two cores with little else to do.
+SAMPLES_A_SECOND = 48.0  # of the reference, trained
 REGIONS_A_SECOND = 60.0  # captioned in 16 steps
 
 

@@ -57,6 +57,7 @@ VARIANTS = (
     Variant("no-prompts", "no region prompts", _ONLY_STANDARD),
     Variant("no-prompts-released-roi", "no region prompts, released RoI rule", _ONLY_STANDARD),
     Variant("released-roi", "released RoI rule", _ONLY_STANDARD),
+    Variant("released-roi-vision", "released RoI rule, vision trained too", _ONLY_STANDARD, cost=1.1),
     Variant("no-roi", "no RoI replay", _ONLY_STANDARD),
     Variant("structured-attention", "structured attention as released, running positions", _ONLY_STANDARD, cost=1.1),
     Variant("full-attention", "full attention, running positions", _ONLY_STANDARD, cost=1.1),
@@ -149,6 +150,12 @@ GROUPS = (
         "a time shows as many regions in two and a half times the samples.",
         (
             Comparison("Vision trained too", ("train-vision", STANDARD), _STANDARD, (50.3, 53.7)),
+            Comparison(
+                "Vision trained too, where RoI is released",
+                ("released-roi-vision", STANDARD),
+                ("released-roi", STANDARD),
+                (50.3, 53.7),
+            ),
             Comparison("Trained on single masks, captioned together", ("single-mask", STANDARD), _STANDARD),
             Comparison("Trained and captioned one mask at a time", ("single-mask", "one at a time"), _STANDARD),
         ),
