@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +24,6 @@ if TYPE_CHECKING:  # the model calls this module
 # Told of the slots of every caption of a batch, as they are before the first step and after each: ids by pass and by
 # mask of the pass, the mask token where nothing is written.
 Watch = Callable[[list[list[list[int]]]], None]
-WatchByName = Callable[[dict[int, list[int]]], None]
 
 NAN_LOGITS = "the model gave NaN or infinite logits; if it does so often, try another dtype (bf16 or fp32)"
 
@@ -190,13 +188,6 @@ def plan_batch(model: "PerceptionDLM", passes: Sequence[PreparedPass], settings:
         plan_blank(model.tokens, model.config, prepared, settings.length, settings.prompt) for prepared in passes
     ]
     return collate_passes(passes, layouts, model.config).to(model.device)
-
-
-def told_by_name(watch: WatchByName | None, names: Sequence[Sequence[int]]) -> Watch | None:
-    """A Watch for a batch whose masks have names, by pass; it passes their slots on by name."""
-    if watch is None:
-        return None
-    return lambda ids: watch(dict(zip(chain(*names), chain(*ids), strict=True)))
 
 
 def denoise_batch(

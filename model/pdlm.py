@@ -3,16 +3,11 @@
 PerceptionDLMBase is the same without regions.
 """
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedModel
 
@@ -20,15 +15,12 @@ from model import checkpoint, checkpoint_files
 from model.attention import structured_mask
 from model.batch import Batch
 from model.cache import SpanCache
-from model.captions import Caption
 from model.config import PerceptionDLMConfig
 from model.connector import Connector
-from model.decode import NAN_LOGITS, DecodeSettings, WatchByName, caption_passes, told_by_name
 from model.diffusion import Noise, weighted_entropy
-from model.geometry import check_masks
 from model.layout import Kind
-from model.passes import region_seed, split_passes
-from model.preprocess import normalise, prepare_image, prepare_pass
+from model.picture import caption_picture
+from model.preprocess import normalise
 from model.roi import RELEASED_CELL, replay
 from model.tokens import Tokens
 from model.vision import RegionVisionTower
@@ -240,49 +232,12 @@ class PerceptionDLM(PerceptionDLMBase):
         )
         return torch.cat(rois)
 
-    def caption(
-        self,
-        image: Image.Image,
-        masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]],
-        *,
-        seed: int = 0,
-        batch_size: int = 4,
-        watch: WatchByName | None = None,
-        **settings: Any,
-    ) -> list[Caption]:
-        """Captions of any number of regions of one picture, in the order of the masks.
-
-        masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. batch_size: passes on the device
-        at a time, of the balanced passes that regions are split over. watch: told of the slots of all captions, by the
-        index of their mask, before the first step and after each (see `Watch`). settings: fields of `DecodeSettings`.
-        Raises ValueError on masks of another size than the picture, empty masks and settings that do not fit,
-        FloatingPointError if the model gives NaN.
-        """
-        assert self.config.regions is not None
-        stacked = check_masks(masks, image.size)
-        if not len(stacked):
-            return []
-        prepared = prepare_image(image.convert("RGB"), self.config)
-        digests = [hashlib.sha256(mask.tobytes()).hexdigest() for mask in stacked]
-        seeds = [region_seed(seed, digest) for digest in digests]
-        shares = split_passes(stacked.sum(axis=(1, 2)).tolist(), digests, self.config.regions.max_regions)
-        passes = [
-            prepare_pass(prepared, stacked[share], self.config, seeds=[seeds[index] for index in share])
-            for share in shares
-        ]
-        told = told_by_name(watch, shares)
-        outputs = caption_passes(self, passes, DecodeSettings(**settings), told, lanes=batch_size)
-        captions: dict[int, Caption] = {}
-        for share, output in zip(shares, outputs, strict=True):
-            if output.broken:
-                raise FloatingPointError(NAN_LOGITS)
-            captions.update(zip(share, output.captions, strict=True))
-        return [captions[index] for index in range(len(stacked))]
-
     def region_prompts(self, batch: Batch) -> Tensor | None:
         if batch.footprints is None:
             return None
         return batch.footprints.to(self.dtype).transpose(1, 2) @ self.mask_id_embedding.weight
+
+    caption = caption_picture  # a method that only calls the model, so it stands in a file of its own
 
 
 @dataclass(frozen=True)

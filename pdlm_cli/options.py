@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -11,11 +12,16 @@ from pdlm_cli import inputs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# As model.rules has them; that module costs an import of torch.
-SAMPLERS = ("auto", "remask", "topk", "threshold", "factor", "entropy")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 QUANTIZED = ("int8", "fp8", "nf4")  # as model.quantize.STORAGES has them
 LOG_FORMATS = ("auto", "rich", "plain", "json")
+
+
+def in_order(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """Decorate in reverse, so that --help lists the options in the order given."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def input_options(command: Command) -> Command:
@@ -61,13 +67,7 @@ def source_options(first: Callable[[Command], Command]) -> Callable[[Command], C
             show_default=True,
             help="Turn pictures as their EXIF says; auto does where only that gives the size the masks belong to.",
         ),
-        click.option(
-            "--max-pixels",
-            type=click.IntRange(min=1),
-            default=inputs.MAX_PIXELS,
-            show_default=True,
-            help="Refuse larger pictures, before they are decoded.",
-        ),
+        max_pixels_option,
         click.option(
             "--max-regions",
             type=click.IntRange(min=1),
@@ -79,7 +79,18 @@ def source_options(first: Callable[[Command], Command]) -> Callable[[Command], C
             "--allow-outside", is_flag=True, help="Follow file names, links and addresses that lead out of --images."
         ),
     )
-    return lambda command: _apply(command, *options)
+    return lambda command: in_order(command, *options)
+
+
+def max_pixels_option(command: Command) -> Command:
+    """--max-pixels."""
+    return click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        default=inputs.MAX_PIXELS,
+        show_default=True,
+        help="Refuse larger pictures, before they are decoded.",
+    )(command)
 
 
 def input_fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -87,16 +98,57 @@ def input_fields(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options.pop(name) for name in inputs.FIELDS}
 
 
+def since_option(what: str) -> Callable[[Command], Command]:
+    """--since: runs whose images are left out."""
+    return click.option(
+        "--since",
+        type=click.Path(path_type=Path, file_okay=False),
+        multiple=True,
+        metavar="RUN",
+        help=f"Leave out {what}; may be given several times.",
+    )
+
+
+def limit_option(command: Command) -> Command:
+    """--limit."""
+    return click.option(
+        "--limit", type=click.IntRange(min=1), metavar="IMAGES", help="Only the first images of the input."
+    )(command)
+
+
+def shard_option(text: str) -> Callable[[Command], Command]:
+    """--shard, as two numbers. text: its help."""
+    return click.option("--shard", metavar="I/N", callback=_check_shard, help=text)
+
+
+def moved_options(command: Command) -> Command:
+    """--input and --images of a finished run: where they are by now."""
+    return in_order(
+        command,
+        click.option(
+            "--input",
+            "input_file",
+            metavar="FILE|FOLDER|ADDRESS",
+            help="Where the input of the run lies now.  [default: where it lay]",
+        ),
+        click.option(
+            "--images",
+            metavar="FOLDER|ARCHIVE|ADDRESS",
+            help="Where its pictures lie now.  [default: where they lay]",
+        ),
+    )
+
+
 def model_options(command: Command) -> Command:
     """--model, --device, --dtype, --quantize."""
-    return _apply(
+    return in_order(
         command,
         click.option(
             "--model",
             metavar="PATH|HUB_ID",
             help="Checkpoint folder or Hugging Face hub id.  [default: the small one that ships]",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; auto prefers CUDA."),
+        device_option,
         click.option(
             "--dtype",
             type=click.Choice(DTYPES),
@@ -121,113 +173,11 @@ def compile_option(command: Command) -> Command:
     )(command)
 
 
-def decode_options(command: Command) -> Command:
-    """--steps to --cache: the fields of model.decode.DecodeSettings."""
-    return _apply(
-        command,
-        click.option(
-            "--steps",
-            type=click.IntRange(min=1),
-            default=32,
-            show_default=True,
-            help="Denoising steps; fewer is faster.",
-        ),
-        click.option(
-            "--length",
-            type=click.IntRange(min=1),
-            default=32,
-            show_default=True,
-            help="Tokens a caption may have.",
-        ),
-        click.option("--prompt", metavar="TEXT", help="Instruction.  [default: the one the checkpoint learnt]"),
-        click.option(
-            "--sampler",
-            type=click.Choice(SAMPLERS),
-            default="auto",
-            show_default=True,
-            help="Which tokens a step writes. topk: an even share, the surest first; remask, the published rule: the "
-            "same, but it may take them back; threshold, factor, entropy: more where the model is sure, so that "
-            "captions take fewer steps. auto: factor, remask for published checkpoints.",
-        ),
-        click.option(
-            "--threshold",
-            type=click.FloatRange(0, 1, min_open=True),
-            default=0.9,
-            show_default=True,
-            help="For --sampler threshold: write all tokens at least this probable.",
-        ),
-        click.option(
-            "--factor",
-            type=click.FloatRange(min=0, min_open=True),
-            default=0.25,
-            show_default=True,
-            help="For --sampler factor: write n tokens while the doubt of the last is below factor / (n + 1).",
-        ),
-        click.option(
-            "--entropy",
-            type=click.FloatRange(min=0),
-            default=0.1,
-            show_default=True,
-            help="For --sampler entropy: write tokens while their entropies, but for the last, stay below this sum, in "
-            "nats.",
-        ),
-        click.option(
-            "--stable",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Write a caption to its end once this many steps have changed nothing; 0 for never.",
-        ),
-        click.option(
-            "--temperature",
-            type=click.FloatRange(min=0),
-            default=0.0,
-            show_default=True,
-            help="0 takes the likeliest token.",
-        ),
-        click.option(
-            "--top-p",
-            type=click.FloatRange(0, 1, min_open=True),
-            default=1.0,
-            show_default=True,
-            help="Sample from the likeliest tokens of this total probability.",
-        ),
-        click.option(
-            "--top-k",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Sample from this many likeliest tokens; 0 for all.",
-        ),
-        click.option(
-            "--cfg-scale",
-            type=click.FloatRange(min=0),
-            default=0.0,
-            show_default=True,
-            help="Classifier-free guidance; 0 is off.",
-        ),
-        click.option(
-            "--cache",
-            default="auto",
-            show_default=True,
-            callback=_check_cache,
-            help="Keys and values between steps: auto, none, exact, frozen or refresh=K.",
-        ),
-    )
-
-
-def sampling_seed_option(command: Command) -> Command:
-    """--seed, where it only matters to decoding."""
-    return _apply(
-        command,
-        click.option(
-            "--seed",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Seed of --temperature sampling.",
-        ),
-    )
+def device_option(command: Command) -> Command:
+    """--device."""
+    return click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; auto prefers CUDA."
+    )(command)
 
 
 def scene_options(*, split: str, objects: str | None, size: int | None) -> Callable[[Command], Command]:
@@ -272,21 +222,40 @@ def scene_options(*, split: str, objects: str | None, size: int | None) -> Calla
             help=f"Objects in a picture, 1 to 10.{by_level}",
         ),
     )
-    return lambda command: _apply(command, *options)
+    return lambda command: in_order(command, *options)
+
+
+def workers_option(doing: str) -> Callable[[Command], Command]:
+    """--workers: threads that do something ahead of the model."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        default=default_workers,
+        help=f"Threads that {doing}.  [default: one less than the cores, at most 8]",
+    )
+
+
+def output_option(default: str, text: str = "Folder of the results.") -> Callable[[Command], Command]:
+    """--output, a folder. text: its help."""
+    return click.option(
+        "--output", type=click.Path(path_type=Path), default=Path(default), show_default=True, help=text
+    )
+
+
+def json_option(what: str) -> Callable[[Command], Command]:
+    """--json, as `as_json`: print something on stdout."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON on stdout.")
 
 
 def logging_options(command: Command) -> Command:
     """--log-format."""
-    return _apply(
-        command,
-        click.option(
-            "--log-format",
-            type=click.Choice(LOG_FORMATS),
-            default="auto",
-            show_default=True,
-            help="Logs and progress on stderr; auto is rich on a terminal, plain lines elsewhere.",
-        ),
-    )
+    return click.option(
+        "--log-format",
+        type=click.Choice(LOG_FORMATS),
+        default="auto",
+        show_default=True,
+        help="Logs and progress on stderr; auto is rich on a terminal, plain lines elsewhere.",
+    )(command)
 
 
 def default_workers() -> int:
@@ -294,7 +263,7 @@ def default_workers() -> int:
     return max(1, min(8, (os.cpu_count() or 1) - 1))
 
 
-def check_shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+def _check_shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """I/N to its two numbers."""
     if value is None:
         return None
@@ -304,12 +273,6 @@ def check_shard(context: click.Context, parameter: click.Parameter, value: str |
     return int(match[1]), int(match[2])
 
 
-def _check_cache(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"auto|none|exact|frozen|refresh=[1-9][0-9]*", value):
-        raise click.BadParameter(f"{value!r}; expected auto, none, exact, frozen or refresh=K with K of 1 or more")
-    return value
-
-
 def _fewest_and_most(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
     if value is None:
         return None
@@ -317,10 +280,3 @@ def _fewest_and_most(context: click.Context, parameter: click.Parameter, value: 
     if match is None:
         raise click.BadParameter(f"{value!r}; expected a number or two, like 3 or 2-6")
     return int(match[1]), int(match[2] or match[1])
-
-
-def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:
-    """Decorate in reverse, so that --help lists the options in the order given."""
-    for option in reversed(options):
-        command = option(command)
-    return command

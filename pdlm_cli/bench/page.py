@@ -1,17 +1,13 @@
 """A measurement as one page that needs no other file and lets nothing else in."""
 
 import base64
-import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from pdlm_cli.bench.charts import Chart
+from pdlm_cli.html_page import inline, template
 
 SIZES = {"parameters", "decoder_parameters", "vision_parameters", "vocabulary"}
 LISTED = ("targets", "parts")  # which have tables of their own
@@ -34,11 +30,7 @@ def render(
     sections: Sequence[Section],
 ) -> bytes:
     """charts: with their SVG."""
-    style = (importlib.resources.files("pdlm_cli") / "bench" / "page.css").read_text("utf-8")
-    environment = Environment(
-        loader=PackageLoader("pdlm_cli", "bench"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("page.html").render(
+    page = template("bench").render(
         title=title,
         facts=[(name.replace("_", " "), _shown(name, value)) for name, value in facts.items() if name not in LISTED],
         notes=notes,
@@ -46,8 +38,7 @@ def render(
             (chart, "data:image/svg+xml;base64," + base64.b64encode(_plain(svg)).decode()) for chart, svg in charts
         ],
         sections=sections,
-        style=Markup(style),
-        style_hash="sha256-" + base64.b64encode(sha256(style.encode()).digest()).decode(),
+        style=inline("bench", "page.css"),
     )
     return page.encode()
 

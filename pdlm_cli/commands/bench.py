@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from pdlm_cli.options import compile_option, decode_options, logging_options, model_options
+from pdlm_cli.decode_options import decode_options
+from pdlm_cli.options import compile_option, logging_options, model_options
 from pdlm_cli.signals import StopSignals
 
 BASELINES = ("released", "sequential", "ar")  # as contenders.BASELINES has them; that module costs an import of torch

@@ -6,17 +6,20 @@ from typing import Any
 
 import click
 
+from pdlm_cli.decode_options import decode_options, sampling_seed_option
 from pdlm_cli.exports import EXPORTS
 from pdlm_cli.options import (
-    check_shard,
     compile_option,
-    decode_options,
-    default_workers,
     input_fields,
     input_options,
+    json_option,
+    limit_option,
     logging_options,
     model_options,
-    sampling_seed_option,
+    output_option,
+    shard_option,
+    since_option,
+    workers_option,
 )
 from pdlm_cli.signals import StopSignals
 
@@ -43,20 +46,8 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
 
 @click.command(short_help="Caption every masked region of a set of images.")
 @input_options
-@click.option(
-    "--since",
-    type=click.Path(path_type=Path, file_okay=False),
-    multiple=True,
-    metavar="OUT",
-    help="Leave out images that the run in OUT has done without errors; may be given several times.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("out"),
-    show_default=True,
-    help="Folder of the results: data/*.parquet, and the run's records in _pdlm/.",
-)
+@since_option("images that the run in RUN has done without errors")
+@output_option("out", "Folder of the results: data/*.parquet, and the run's records in _pdlm/.")
 @click.option(
     "--propose",
     metavar="PATH|HUB_ID",
@@ -88,13 +79,10 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     help="A pass that takes longer is given up, and its worker process with it.  "
     "[default: 20 times the slowest pass so far, at least 120; 3600 for the first]",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="IMAGES", help="Only the first images of the input.")
-@click.option(
-    "--shard",
-    metavar="I/N",
-    callback=check_shard,
-    help="Only images of shard I of N, from 0/N, by a hash of their id; each shard needs an --output of its own. "
-    "`pdlm merge` joins them.",
+@limit_option
+@shard_option(
+    "Only images of shard I of N, from 0/N, by a hash of their id; each shard needs an --output of its own. "
+    "`pdlm merge` joins them."
 )
 @click.option(
     "--part-rows",
@@ -103,12 +91,7 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     show_default=True,
     help="Close a part file after the image that reaches this many rows.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=default_workers,
-    help="Threads that load and prepare images.  [default: one less than the cores, at most 8]",
-)
+@workers_option("load and prepare images")
 @click.option(
     "--max-error-rate",
     type=click.FloatRange(0, 1),
@@ -135,7 +118,7 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     is_flag=True,
     help="Write report.html into --output too: a page to look through, as `pdlm report` does.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON on stdout.")
+@json_option("a summary of the run")
 @logging_options
 @click.pass_context
 def caption(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pdlm_cli.options import DTYPES, logging_options, source_options
+from pdlm_cli.options import DTYPES, json_option, logging_options, source_options
 
 if TYPE_CHECKING:
     from pdlm_cli.input_conversion import Converted
@@ -33,7 +33,7 @@ def convert() -> None:
     "[default: only if INPUT holds its pictures itself]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace OUT.")
-@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
+@json_option("a summary")
 @logging_options
 @click.pass_context
 def manifest(
@@ -70,7 +70,7 @@ def manifest(
 @source_options(click.argument("input", metavar="INPUT"))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.json")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.")
-@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
+@json_option("a summary")
 @logging_options
 @click.pass_context
 def coco(ctx: click.Context, /, out: Path, overwrite: bool, as_json: bool, log_format: str, **options: Any) -> None:

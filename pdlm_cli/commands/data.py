@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pdlm_cli.data_engine.limits import FORMATS
-from pdlm_cli.options import logging_options, scene_options
+from pdlm_cli.options import json_option, logging_options, scene_options
 from pdlm_cli.signals import StopSignals
 
 
@@ -47,7 +47,7 @@ def data() -> None:
     help="Also write a contact sheet of the first twelve scenes, .png or .jpg.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace scenes of other settings that OUT holds.")
-@click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON on stdout.")
+@json_option("a summary of the run")
 @logging_options
 @click.pass_context
 def scenes(

@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from pdlm_cli.options import decode_options, default_workers, logging_options, model_options, scene_options
+from pdlm_cli.decode_options import decode_options
+from pdlm_cli.options import (
+    json_option,
+    logging_options,
+    model_options,
+    output_option,
+    scene_options,
+    workers_option,
+)
 from pdlm_cli.signals import StopSignals
 
 BATCH_SIZE = click.option(
@@ -15,12 +23,7 @@ BATCH_SIZE = click.option(
     show_default=True,
     help="Passes in one model call; a pass holds the regions of one picture, as many as the checkpoint takes.",
 )
-WORKERS = click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=default_workers,
-    help="Threads that draw and prepare pictures.  [default: one less than the cores, at most 8]",
-)
+WORKERS = workers_option("draw and prepare pictures")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace the evaluation that --output holds.")
 
 
@@ -43,15 +46,9 @@ def eval() -> None:
 @decode_options
 @BATCH_SIZE
 @WORKERS
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("out/eval"),
-    show_default=True,
-    help="Folder of the results.",
-)
+@output_option("out/eval")
 @OVERWRITE
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
+@json_option("the scores")
 @logging_options
 @click.pass_context
 def scenes(
@@ -127,13 +124,7 @@ def scenes(
 @scene_options(split="test", objects="2-6", size=None)
 @BATCH_SIZE
 @WORKERS
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("out/tradeoff"),
-    show_default=True,
-    help="Folder of the results.",
-)
+@output_option("out/tradeoff")
 @OVERWRITE
 @logging_options
 @click.pass_context
@@ -169,7 +160,7 @@ def tradeoff(ctx: click.Context, /, output: Path, overwrite: bool, log_format: s
     type=click.Path(path_type=Path, dir_okay=False),
     help="The qa.json that was asked from.  [default: the one beside JUDGED.json]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
+@json_option("the scores")
 @logging_options
 @click.pass_context
 def score(ctx: click.Context, /, judged: Path, questions: Path | None, as_json: bool, log_format: str) -> None:

@@ -5,24 +5,14 @@ from pathlib import Path
 import click
 
 from pdlm_cli.exports import EXPORTS
-from pdlm_cli.options import logging_options
+from pdlm_cli.options import logging_options, moved_options
 
 
 @click.command(short_help="Write the captions of a finished run in another form.")
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN")
 @click.option("--to", "form", type=click.Choice(list(EXPORTS)), required=True, help="The form; see below.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-@click.option(
-    "--input",
-    "input_file",
-    metavar="FILE|FOLDER|ADDRESS",
-    help="Where the input of the run lies now.  [default: where it lay]",
-)
-@click.option(
-    "--images",
-    metavar="FOLDER|ARCHIVE|ADDRESS",
-    help="Where its pictures lie now.  [default: where they lay]",
-)
+@moved_options
 @logging_options
 def export(run: Path, form: str, file: Path, input_file: str | None, images: str | None, log_format: str) -> None:
     """Write what `pdlm caption` or `pdlm merge` wrote into the folder RUN to one FILE. Masks are not in the table:

@@ -5,20 +5,20 @@ from typing import Any
 
 import click
 
-from pdlm_cli.options import logging_options, source_options
+from pdlm_cli.options import json_option, limit_option, logging_options, source_options
 
 
 @click.command(short_help="Say what an input holds and what is wrong with it.")
 @source_options(click.argument("input", metavar="INPUT"))
 @click.option("--pictures", is_flag=True, help="Also decode every picture, and hold the masks against them.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="IMAGES", help="Only the first images of the input.")
+@limit_option
 @click.option(
     "--preview",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Draw the first pictures with their regions into this file.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
+@json_option("what was found")
 @logging_options
 @click.pass_context
 def inspect(

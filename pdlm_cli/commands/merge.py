@@ -4,15 +4,13 @@ from pathlib import Path
 
 import click
 
-from pdlm_cli.options import logging_options
+from pdlm_cli.options import json_option, logging_options, output_option
 from pdlm_cli.signals import StopSignals
 
 
 @click.command(short_help="Join the shards of a run.")
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False), metavar="SHARD...")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder of the result."
-)
+@output_option("out", "Folder of the result.")
 @click.option(
     "--input",
     "input_file",
@@ -21,7 +19,7 @@ from pdlm_cli.signals import StopSignals
 )
 @click.option("--verify", is_flag=True, help="Read the result again and compare it with the shards, row by row.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --output holds.")
-@click.option("--json", "as_json", is_flag=True, help="Print a summary of the merged run as JSON on stdout.")
+@json_option("a summary of the merged run")
 @logging_options
 @click.pass_context
 def merge(

@@ -6,7 +6,15 @@ from typing import Any
 import click
 
 from pdlm_cli import inputs
-from pdlm_cli.options import check_shard, logging_options
+from pdlm_cli.options import (
+    device_option,
+    json_option,
+    limit_option,
+    logging_options,
+    max_pixels_option,
+    shard_option,
+    since_option,
+)
 from pdlm_cli.signals import StopSignals
 
 
@@ -19,7 +27,7 @@ from pdlm_cli.signals import StopSignals
     required=True,
     help="SAM, SAM 2 or SAM 3 as transformers has them: a folder, or a hub id such as facebook/sam2.1-hiera-large.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; auto prefers CUDA.")
+@device_option
 @click.option(
     "--points",
     type=click.IntRange(1, 128),
@@ -62,30 +70,13 @@ from pdlm_cli.signals import StopSignals
     show_default=True,
     help="Turn pictures as their EXIF says. Caption with the same.",
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(min=1),
-    default=inputs.MAX_PIXELS,
-    show_default=True,
-    help="Refuse larger pictures, before they are decoded.",
-)
-@click.option(
-    "--since",
-    type=click.Path(path_type=Path, file_okay=False),
-    multiple=True,
-    metavar="RUN",
-    help="Leave out pictures that the run of `pdlm caption` in RUN has captioned; may be given several times.",
-)
-@click.option("--limit", type=click.IntRange(min=1), metavar="IMAGES", help="Only the first pictures.")
-@click.option(
-    "--shard",
-    metavar="I/N",
-    callback=check_shard,
-    help="Only pictures of shard I of N, from 0/N, into an OUT of its own; a folder of all of them is one input.",
-)
+@max_pixels_option
+@since_option("pictures that the run of `pdlm caption` in RUN has captioned")
+@limit_option
+@shard_option("Only pictures of shard I of N, from 0/N, into an OUT of its own; a folder of all of them is one input.")
 @click.option("--allow-outside", is_flag=True, help="Follow links that lead out of PICTURES.")
 @click.option("--overwrite", is_flag=True, help="Replace the regions in OUT, instead of going on with them.")
-@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
+@json_option("a summary")
 @logging_options
 @click.pass_context
 def propose(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pdlm_cli.options import default_workers
+from pdlm_cli.options import default_workers, moved_options
 
 
 @click.command(short_help="Write a run as one page to look through: pictures, captions, errors, times.")
@@ -21,17 +21,7 @@ from pdlm_cli.options import default_workers
     show_default=True,
     help="Pictures on the page, the first of the input; a photo adds about 40 kB.",
 )
-@click.option(
-    "--input",
-    "input_file",
-    metavar="FILE|FOLDER|ADDRESS",
-    help="The input, if it is no longer where the run read it.",
-)
-@click.option(
-    "--images",
-    metavar="FOLDER|ARCHIVE|ADDRESS",
-    help="Folder of the pictures, if it is no longer where the run read them.",
-)
+@moved_options
 def report(run: Path, output: Path | None, max_images: int, input_file: str | None, images: str | None) -> None:
     """Write the folder RUN of `pdlm caption`, finished or not, as one HTML page.
 

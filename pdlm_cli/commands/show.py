@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from pdlm_cli.options import decode_options, model_options, sampling_seed_option
+from pdlm_cli.decode_options import decode_options, sampling_seed_option
+from pdlm_cli.options import model_options
 
 
 @click.command(short_help="Draw captions beside their picture, or how a training run learnt.")

@@ -1,8 +1,5 @@
 """The page itself: everything put into one file that needs no other and lets nothing else in."""
 
-import base64
-import hashlib
-import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from pdlm_cli.annotated import INKS
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.errors import REMEDIES
+from pdlm_cli.html_page import inline, template
 from pdlm_cli.report_page.cards import Card, draw_cards, read_source
 from pdlm_cli.report_page.charts import charts, stages
 from pdlm_cli.report_page.record import RunRecord, read_run
@@ -67,14 +62,10 @@ def write_report(
 
 def render(record: RunRecord, cards: Sequence[Card], notes: Sequence[str], images: int) -> bytes:
     """images: of the run, those left out included."""
-    style, script = _part("page.css"), _part("page.js")
+    style, script = inline("report_page", "page.css"), inline("report_page", "page.js")
     data = {"cards": cards, "inks": ["#{:02x}{:02x}{:02x}".format(*ink) for ink in INKS]}
     errors = record.errors()
-    environment = Environment(
-        loader=PackageLoader("pdlm_cli", "report_page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # tojson keeps it inside its element
-    page = environment.get_template("page.html").render(
+    page = template("report_page").render(
         name=record.folder.resolve().name,
         summary=_summary(record, images),
         notes=notes,
@@ -84,23 +75,12 @@ def render(record: RunRecord, cards: Sequence[Card], notes: Sequence[str], image
         stages=stages(record.numbers),
         charts=charts(record.numbers),
         facts=_facts(record),
-        style=Markup(style),  # nosec B704 # our own files, without anything of the run
-        script=Markup(script),  # nosec B704
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
+        style=style,
+        script=script,
         data=data,
-        size=megabytes(len(json.dumps(data, separators=(",", ":"))) + len(style) + len(script)),
+        size=megabytes(len(json.dumps(data, separators=(",", ":"))) + len(style.text) + len(script.text)),
     )
     return page.encode()
-
-
-def _part(name: str) -> str:
-    return (importlib.resources.files("pdlm_cli") / "report_page" / name).read_text("utf-8")
-
-
-def _csp_hash(text: str) -> str:
-    """As a Content-Security-Policy names an inline element that may be used."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _summary(record: RunRecord, images: int) -> list[str]:

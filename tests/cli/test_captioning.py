@@ -8,43 +8,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
-from pdlm_cli import logs, parts
-from pdlm_cli.caption_job import caption_manifest, open_job_input
-from pdlm_cli.engine import PassFailure
 from pdlm_cli.errors import DeviceError
-from pdlm_cli.preparation import run_ahead
-from pdlm_cli.progress import open_progress
-from pdlm_cli.report import Report
-from pdlm_cli.run_dir import RunDir
 from pdlm_cli.signals import StopSignals
+from tests.cli.runs import many, rows_of, run
 from tests.cli.support import Dataset, StubEngine, box_mask, rle
-
-TIMES = {"load_ms", "preprocess_ms", "encode_ms", "decode_ms", "pass_ms", "pass_share_ms", "finished_at"}
-
-
-def run(dataset: Dataset, out: Path, engine: Any, stop: StopSignals | None = None, **changes: Any) -> Report:
-    logs.configure("plain")
-    job = dataset.job(out, **changes)
-    manifest, sources = open_job_input(job)
-    with (
-        RunDir(out, overwrite=job.overwrite) as directory,
-        open_progress(manifest.regions, "plain", Console(stderr=True), doing="captioning", unit="regions") as progress,
-    ):
-        return caption_manifest(manifest, sources, engine, directory, job, progress, stop or StopSignals())
-
-
-def rows_of(out: Path, *, times: bool = True) -> list[dict[str, Any]]:
-    rows = pq.read_table(out / "data").to_pylist()
-    return rows if times else [{name: row[name] for name in row.keys() - TIMES} for row in rows]
-
-
-def many(dataset: Dataset, regions: list[int]) -> None:
-    for count in regions:
-        image = dataset.image()
-        for _ in range(count):
-            dataset.region(image)
 
 
 def test_rows_are_in_input_order_and_passes_are_balanced(dataset: Dataset, tmp_path: Path) -> None:
@@ -117,45 +85,6 @@ def test_seeds_belong_to_regions_and_follow_the_seed_of_the_run(dataset: Dataset
     assert len({caption.split()[-1] for caption in captions["a"]}) == 3
 
 
-@pytest.mark.fault("mask of another size than the picture")
-@pytest.mark.fault("empty mask")
-@pytest.mark.fault("missing picture, all missing")
-def test_each_fault_is_an_error_row_and_its_neighbours_go_on(dataset: Dataset, tmp_path: Path) -> None:
-    good = dataset.image()
-    dataset.region(good)
-    faults = {
-        dataset.region(good, {"size": [30, 40], "counts": "dangling P"}): "bad_mask",
-        dataset.region(good, rle(box_mask(40, 30, 0, 0, 0, 0))): "empty_mask",
-        dataset.region(good, rle(box_mask(41, 30, 0, 0, 5, 5))): "size_mismatch",
-        dataset.region(good, [[100, 100, 120, 100, 120, 120]]): "empty_mask",
-    }
-    dataset.region(good, [[0, 0, 9, 0, 9, 9]])
-    scaled = dataset.image()
-    dataset.coco["images"][scaled - 1]["width"] = 80
-    faults[dataset.region(scaled, [[0, 0, 9, 0, 9, 9]])] = "size_mismatch"
-    dataset.region(scaled, rle(box_mask(40, 30, 1, 1, 5, 5)))
-    faults[dataset.region(dataset.image(write=False))] = "missing_image"
-    faults[dataset.region(dataset.image(name="../outside.png"))] = "outside_root"
-    cut = dataset.image(name="cut.png")
-    path = dataset.folder / "cut.png"
-    path.write_bytes(path.read_bytes()[:-200])
-    faults[dataset.region(cut)] = "bad_image"
-    faults[dataset.region(cut)] = "bad_image"
-    dataset.region(dataset.image())
-
-    report = run(dataset, tmp_path / "out", StubEngine())
-    rows = {int(row["region_id"]): row for row in rows_of(tmp_path / "out")}
-    assert {number: row["error_code"] for number, row in rows.items() if row["status"] == "error"} == faults
-    for number, row in rows.items():
-        assert (row["caption"] is None) == (row["error_message"] is not None) == (number in faults)
-    assert report.exit_code == 3
-    assert report.errors.total() == len(faults)
-    assert report.ok == 4
-    assert rows[1]["pass_size"] == 2
-    assert json.loads((tmp_path / "out/_pdlm/done/00000.json").read_text())["errors"] == len(faults)
-    assert not (tmp_path / "out/_SUCCESS").exists()
-
-
 def test_every_way_to_write_a_mask_gives_the_same_row(dataset: Dataset, tmp_path: Path) -> None:
     mask = box_mask(40, 30, 3, 2, 6, 5)
     runs = [3 * 30 + 2, *[5, 25] * 5, 5, 31 * 30 + 23]
@@ -167,23 +96,6 @@ def test_every_way_to_write_a_mask_gives_the_same_row(dataset: Dataset, tmp_path
     run(dataset, tmp_path / "out", StubEngine(max_regions=6))
     rows = rows_of(tmp_path / "out")
     assert [(row["mask_area_px"], row["bbox_xywh"]) for row in rows] == [(30, [3, 2, 6, 5])] * 4
-
-
-def test_errors_within_the_allowed_rate_are_a_success(dataset: Dataset, tmp_path: Path) -> None:
-    image = dataset.image()
-    for segmentation in (None, None, None, "nonsense"):
-        dataset.region(image, segmentation)
-    assert run(dataset, tmp_path / "a", StubEngine(), max_error_rate=0.25).exit_code == 0
-    assert (tmp_path / "a/_SUCCESS").exists()
-    assert run(dataset, tmp_path / "b", StubEngine(), max_error_rate=0.24).exit_code == 3
-
-
-@pytest.mark.fault("missing picture, all missing")
-def test_no_image_at_all_is_an_unreadable_input(dataset: Dataset, tmp_path: Path) -> None:
-    for _ in range(3):
-        dataset.region(dataset.image(write=False))
-    assert run(dataset, tmp_path / "out", StubEngine(), max_error_rate=1.0).exit_code == 4
-    assert [row["error_code"] for row in rows_of(tmp_path / "out")] == ["missing_image"] * 3
 
 
 def test_an_input_without_regions_is_an_empty_table(dataset: Dataset, tmp_path: Path) -> None:
@@ -296,75 +208,3 @@ def test_a_device_does_not_wait_for_the_others_at_the_end_of_a_part(dataset: Dat
     assert len(list((tmp_path / "a/data").iterdir())) == 6
     assert engine.most == 3
     assert sorted(engine.batches) == sorted(alone.batches) == [[1], [1], [1], [2], [3], [3]]
-
-
-class NanEngine(StubEngine):
-    """Fails with every pass of two regions."""
-
-    def caption(self, passes: list[Any]) -> list[Any]:
-        failure = PassFailure("nan_logits", "the model gave NaN")
-        return [
-            failure if len(item) == 2 else result for item, result in zip(passes, super().caption(passes), strict=True)
-        ]
-
-
-@pytest.mark.fault("device error, NaN logits, hung pass")
-def test_a_pass_that_fails_is_error_rows_and_its_neighbours_go_on(dataset: Dataset, tmp_path: Path) -> None:
-    many(dataset, [3, 5, 1])
-    report = run(dataset, tmp_path / "out", NanEngine(), batch_size=4)
-    rows = rows_of(tmp_path / "out")
-    assert report.errors == {"nan_logits": 2}
-    assert (report.ok, report.passes, report.exit_code) == (7, 3, 3)
-    assert [row["pass_size"] for row in rows if row["error_code"] == "nan_logits"] == [2, 2]
-    assert {row["error_message"] for row in rows if row["caption"] is None} == {"the model gave NaN"}
-    stats = json.loads((tmp_path / "out/_pdlm/stats.json").read_text())
-    assert stats["milliseconds"] == {"encode": pytest.approx(0.75), "decode": pytest.approx(1.5)}
-
-
-def test_only_the_first_error_rows_are_logged(dataset: Dataset, tmp_path: Path) -> None:
-    for _ in range(6):
-        image = dataset.image()
-        for _ in range(4):
-            dataset.region(image, "nonsense")
-    run(dataset, tmp_path / "out", StubEngine())
-    lines = [json.loads(line) for line in (tmp_path / "out/_pdlm/log.jsonl").read_text().splitlines()]
-    assert sum(line.get("event") == "error_row" for line in lines) == parts.SHOWN_ERRORS
-    assert sum("further error rows" in line["message"] for line in lines) == 1
-    assert lines[0]["event"] == "start"
-    assert lines[-1]["event"] == "end"
-    assert lines[-1]["errors"] == {"bad_mask": 24}
-
-
-def test_threads_stay_a_bounded_number_of_items_ahead_and_keep_the_order() -> None:
-    started: list[int] = []
-    lock = threading.Lock()
-
-    def work(item: int) -> int:
-        with lock:
-            started.append(item)
-        time.sleep(0.001 * (item % 3))
-        return item
-
-    for read, item in enumerate(run_ahead(range(60), work, workers=3)):
-        assert item == read
-        assert len(started) <= read + 1 + 2 * 3
-
-
-def test_a_run_ahead_that_is_abandoned_leaves_no_thread() -> None:
-    before = threading.active_count()
-    stream = run_ahead(range(1000), lambda item: item, workers=3)
-    assert next(stream) == 0
-    stream.close()
-    assert threading.active_count() == before
-
-
-@pytest.mark.fault("malformed RLE or polygon")
-def test_deeply_nested_masks_are_error_rows(dataset: Dataset, tmp_path: Path) -> None:
-    image = dataset.image()
-    deep: list[Any] = []
-    for _ in range(700):
-        deep = [deep]
-    dataset.region(image, deep)
-    dataset.region(image)
-    run(dataset, tmp_path / "out", StubEngine())
-    assert [row["error_code"] for row in rows_of(tmp_path / "out")] == ["bad_mask", None]

@@ -12,8 +12,8 @@ import torch
 from pdlm_cli.devices.fleet import Fleet, open_workers
 from pdlm_cli.engine import device_errors, load_engine
 from pdlm_cli.errors import DeviceError, OutOfDeviceMemory
+from tests.cli.runs import many, rows_of, run
 from tests.cli.support import CHECKPOINT, Dataset, no_thread_left
-from tests.cli.test_captioning import many, rows_of, run
 from tests.cli.test_process import LIMIT_S, caption, start
 
 DECODE = {"steps": 2, "length": 4}

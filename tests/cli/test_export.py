@@ -20,8 +20,8 @@ from pdlm_cli.exports import EXPORTS
 from pdlm_cli.exports.paradlc import mask_name
 from pdlm_cli.exports.table import safe
 from pdlm_cli.main import main
+from tests.cli.runs import rows_of, run
 from tests.cli.support import Dataset, StubEngine, box_mask
-from tests.cli.test_captioning import rows_of, run
 from tests.cli.test_help import examples
 from tests.cli.test_parquet import OK
 

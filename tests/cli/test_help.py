@@ -5,7 +5,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pdlm_cli import __version__, engine, options
+from pdlm_cli import __version__, decode_options, engine, options
 from pdlm_cli.main import COMMANDS, main
 from tests.cli.support import REPOSITORY
 
@@ -61,7 +61,7 @@ def test_version_is_that_of_the_package() -> None:
 def test_choices_are_those_of_the_library() -> None:
     from model.rules import SAMPLERS
 
-    assert ("auto", *SAMPLERS) == options.SAMPLERS
+    assert ("auto", *SAMPLERS) == decode_options.SAMPLERS
     assert ("auto", *engine.DTYPES) == options.DTYPES
 
 

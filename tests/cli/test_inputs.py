@@ -18,7 +18,8 @@ from pdlm_cli.manifest import Manifest, open_manifest
 from pdlm_cli.readers import folder, parquet
 from pdlm_cli.region_index import image_hash
 from pdlm_cli.sources import MaskReader, Sources, open_with_sources
-from tests.cli.written_inputs import FOLDER, SAMPLE, WRITERS, Picture
+from tests.cli.sample_pictures import FOLDER, SAMPLE, Picture
+from tests.cli.written_inputs import WRITERS
 
 FILES = {
     "coco": "masks.json",

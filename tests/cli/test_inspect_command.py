@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pdlm_cli.main import main
+from tests.cli.sample_pictures import FOLDER
 from tests.cli.support import Dataset, box_mask, rle
 from tests.cli.test_help import ALL
-from tests.cli.written_inputs import FOLDER
 
 
 def pdlm(*arguments: Any) -> Result:

@@ -12,8 +12,8 @@ import pytest
 
 from pdlm_cli.atomic import POINTS
 from tests.cli.processes import ForkServer, dry, small_squares
+from tests.cli.runs import rows_of
 from tests.cli.support import Dataset
-from tests.cli.test_captioning import rows_of
 
 PLAN = ("--part-rows", 5, "--batch-size", 2)
 KILLED = -9

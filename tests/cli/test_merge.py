@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from pdlm_cli.main import main
 from pdlm_cli.manifest import open_manifest, shard_of
+from tests.cli.runs import rows_of
 from tests.cli.support import Dataset
-from tests.cli.test_captioning import rows_of
 from tests.cli.test_help import examples
 
 COUNT = 3

@@ -16,8 +16,8 @@ from pdlm_cli.errors import Interrupted
 from pdlm_cli.finished import FinishedRun
 from pdlm_cli.main import main
 from pdlm_cli.manifest import open_manifest, shard_of
+from tests.cli.runs import rows_of
 from tests.cli.support import CHECKPOINT
-from tests.cli.test_captioning import rows_of
 from tests.cli.test_help import examples
 from tests.cli.tiny_sam import write_sam2
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pdlm_cli.errors import ConfigError, DeviceError
 from pdlm_cli.parts import merge
 from pdlm_cli.signals import StopSignals
+from tests.cli.runs import many, rows_of, run
 from tests.cli.support import Dataset, StubEngine
-from tests.cli.test_captioning import many, rows_of, run
 
 REGIONS = [4, 1, 2, 7, 3, 1, 5, 2]
 PLAN = {"part_rows": 9, "batch_size": 3}  # batches over image boundaries

@@ -10,8 +10,8 @@ from PIL import Image
 
 from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.manifest import open_manifest
+from tests.cli.runs import rows_of, run
 from tests.cli.support import Dataset, StubEngine, box_mask, rle
-from tests.cli.test_captioning import rows_of, run
 
 
 def names(out: Path) -> list[str]:

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.processes import dry, small_squares
+from tests.cli.runs import rows_of
 from tests.cli.support import REPOSITORY, Dataset
-from tests.cli.test_captioning import rows_of
 from tests.repo.files import repository_files
 
 PDLM = [sys.executable, "-m", "pdlm_cli"]

@@ -1,49 +1,14 @@
-"""Captions of passes: settings, cutting, independence of order and slot."""
+"""Captions of passes: settings, samplers, caches, cutting."""
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from model import decode
-from model.chat import ChatSettings, answer_question
 from model.decode import DecodeSettings, caption_passes, cut_caption, denoise_batch, plan_batch
-from model.pdlm import load_model
 from model.preprocess import prepare_image, prepare_pass
 from model.rules import SAMPLERS
 from model.sizes import random_model
-from model.tokens import REGION_INSTRUCTION
 from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
-from tests.model.test_checkpoint import CHAT
-
-
-@pytest.mark.parametrize("regions", [ISOLATED, RELEASED], ids=["isolated", "released"])
-def test_any_number_of_regions_in_any_order(regions):
-    model = tiny(regions)
-    image, masks = picture(300, 200), boxes(300, 200, 7)
-    captions = model.caption(image, masks, steps=3, length=4)
-    assert len(captions) == 7
-    order = np.random.default_rng(0).permutation(7)
-    shuffled = model.caption(image, masks[order], steps=3, length=4)
-    assert [c.tokens for c in shuffled] == [captions[i].tokens for i in order]
-    assert len({tuple(c.tokens) for c in captions}) > 3  # or the order could not be told
-    sampled = model.caption(image, masks, steps=3, length=4, temperature=1.0)
-    resampled = model.caption(image, masks[order], steps=3, length=4, temperature=1.0)
-    assert [c.tokens for c in resampled] == [sampled[i].tokens for i in order]
-    single = model.caption(image, masks, steps=3, length=4, batch_size=1)
-    assert [c.tokens for c in single] == [c.tokens for c in captions]
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (900, 2)])
-def test_odd_pictures_and_single_pixels_have_captions(mode, size):
-    masks = np.zeros((2, size[1], size[0]), dtype=bool)
-    masks[:, 0, 0] = True
-    assert len(tiny(ISOLATED).caption(Image.new(mode, size), masks, steps=2, length=2)) == 2
-
-
-def test_no_masks_have_no_captions():
-    assert tiny(ISOLATED).caption(picture(30, 20), []) == []
 
 
 def test_captions_come_back_in_the_order_of_the_masks():
@@ -159,37 +124,12 @@ def test_special_tokens_are_banned_where_the_budget_is_isolated(sampler):
         assert (token in output.captions[0].tokens) == allowed
 
 
-def test_prompt_of_the_user_reaches_the_model():
-    model = tiny(ISOLATED)
-    image, masks = picture(300, 200), boxes(300, 200, 2)
-    usual = model.caption(image, masks, steps=2, length=4)
-    assert model.caption(image, masks, steps=2, length=4, prompt=REGION_INSTRUCTION) == usual
-    assert model.caption(image, masks, steps=2, length=4, prompt="Say what it is made of.") != usual
-
-
 def test_every_caption_is_sampled_with_the_seed_of_its_region():
     model = tiny(ISOLATED)
     passes = [one_pass(model, 300, 200, 3), one_pass(model, 300, 200, 2)]
     assert [p.seeds for p in passes] == [(0, 1, 2), (0, 1)]
     generators = decode._generators(passes, 3)
     assert [generator.initial_seed() for generator in generators] == [0, 1, 2, 0, 1, 0]
-
-
-@pytest.mark.parametrize("sampler", ["remask", "topk"])
-def test_every_step_can_be_watched_without_a_difference(sampler):
-    """Seven regions in two passes of one batch: masks at first, then less of them, the captions in the end."""
-    model = tiny(ISOLATED)
-    image, masks = picture(300, 200), boxes(300, 200, 7)
-    seen = []
-    settings = {"steps": 4, "length": 8, "sampler": sampler}
-    captions = model.caption(image, masks, watch=seen.append, **settings)
-    assert captions == model.caption(image, masks, **settings)
-    assert len(seen) == 1 + 4
-    assert all(sorted(state) == list(range(7)) for state in seen)
-    left = [sum(ids.count(model.tokens.mask) for ids in state.values()) for state in seen]
-    assert left == [7 * 8, 7 * 6, 7 * 4, 7 * 2, 0]
-    for index, caption in enumerate(captions):
-        assert seen[-1][index][: len(caption.tokens)] == caption.tokens
 
 
 def rows_run(cache: str, steps: int = 4) -> list[int]:
@@ -293,47 +233,3 @@ def test_exact_cache_needs_isolated_attention():
     model = tiny(RELEASED)
     with pytest.raises(ValueError, match="use cache frozen or refresh=K"):
         model.caption(picture(300, 200), boxes(300, 200, 1), cache="exact")
-
-
-def test_masks_of_another_size_are_refused():
-    with pytest.raises(ValueError, match="as the picture is"):
-        tiny(ISOLATED).caption(picture(300, 200), boxes(200, 200, 1))
-
-
-def test_sampled_answers_follow_the_seed():
-    model = load_model(CHAT, dtype=torch.float32, device=torch.device("cpu"))
-    image = prepare_image(picture(300, 200), model.config)
-
-    def ask(seed: int, **sampling: float):
-        settings = ChatSettings(length=8, block=4, steps=8, seed=seed, **{"temperature": 1.0, **sampling})
-        return answer_question(model, image, "What?", settings)
-
-    assert ask(1) == ask(1)
-    assert ask(1) != ask(2)
-    greedy = ask(1, temperature=0.0)
-    assert ask(1, top_p=1e-6).tokens == ask(2, top_k=1).tokens == greedy.tokens
-
-
-def test_region_models_answer_questions_about_the_whole_picture():
-    for regions in (ISOLATED, RELEASED):
-        model = tiny(regions)
-        image = prepare_image(picture(300, 200), model.config)
-        settings = ChatSettings(length=8, block=4, steps=8)
-        answers = [answer_question(model, image, question, settings) for question in ("What?", "How many?")]
-        assert answers[0].mean_confidence != answers[1].mean_confidence
-        assert all(answer.tokens_generated for answer in answers)
-
-
-@pytest.mark.parametrize("settings", [{"length": 0}, {"block": 0}, {"steps": 0}, {"top_p": 0.0}])
-def test_unusable_chat_settings_are_refused(settings):
-    with pytest.raises(ValueError, match=r"expected|at least 1"):
-        ChatSettings(**settings)
-
-
-def test_random_models_depend_on_their_seed_alone():
-    first, second, other = (random_model("tiny", seed=seed) for seed in (0, 0, 1))
-    state = first.state_dict()
-    assert all(torch.equal(state[name], value) for name, value in second.state_dict().items())
-    assert any(not torch.equal(state[name], value) for name, value in other.state_dict().items())
-    with pytest.raises(ValueError, match="size must be one of tiny"):
-        random_model("huge")

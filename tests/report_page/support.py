@@ -9,9 +9,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.cli.runs import run
 from tests.cli.support import Dataset, StubEngine
-from tests.cli.test_captioning import run
 
+SAID = ["A red chair.", "A blue lamp with a round foot.", "A cat.", "A green door."]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--headless",

@@ -1,0 +1,118 @@
+"""Options of decoding, which are the fields of model.decode.DecodeSettings, and their seed. Light to import."""
+
+import re
+
+import click
+
+from pdlm_cli.options import Command, in_order
+
+# As model.rules has them; that module costs an import of torch.
+SAMPLERS = ("auto", "remask", "topk", "threshold", "factor", "entropy")
+
+
+def decode_options(command: Command) -> Command:
+    """--steps to --cache: the fields of model.decode.DecodeSettings."""
+    return in_order(
+        command,
+        click.option(
+            "--steps",
+            type=click.IntRange(min=1),
+            default=32,
+            show_default=True,
+            help="Denoising steps; fewer is faster.",
+        ),
+        click.option(
+            "--length",
+            type=click.IntRange(min=1),
+            default=32,
+            show_default=True,
+            help="Tokens a caption may have.",
+        ),
+        click.option("--prompt", metavar="TEXT", help="Instruction.  [default: the one the checkpoint learnt]"),
+        click.option(
+            "--sampler",
+            type=click.Choice(SAMPLERS),
+            default="auto",
+            show_default=True,
+            help="Which tokens a step writes. topk: an even share, the surest first; remask, the published rule: the "
+            "same, but it may take them back; threshold, factor, entropy: more where the model is sure, so that "
+            "captions take fewer steps. auto: factor, remask for published checkpoints.",
+        ),
+        click.option(
+            "--threshold",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=0.9,
+            show_default=True,
+            help="For --sampler threshold: write all tokens at least this probable.",
+        ),
+        click.option(
+            "--factor",
+            type=click.FloatRange(min=0, min_open=True),
+            default=0.25,
+            show_default=True,
+            help="For --sampler factor: write n tokens while the doubt of the last is below factor / (n + 1).",
+        ),
+        click.option(
+            "--entropy",
+            type=click.FloatRange(min=0),
+            default=0.1,
+            show_default=True,
+            help="For --sampler entropy: write tokens while their entropies, but for the last, stay below this sum, in "
+            "nats.",
+        ),
+        click.option(
+            "--stable",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Write a caption to its end once this many steps have changed nothing; 0 for never.",
+        ),
+        click.option(
+            "--temperature",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            show_default=True,
+            help="0 takes the likeliest token.",
+        ),
+        click.option(
+            "--top-p",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Sample from the likeliest tokens of this total probability.",
+        ),
+        click.option(
+            "--top-k",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Sample from this many likeliest tokens; 0 for all.",
+        ),
+        click.option(
+            "--cfg-scale",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            show_default=True,
+            help="Classifier-free guidance; 0 is off.",
+        ),
+        click.option(
+            "--cache",
+            default="auto",
+            show_default=True,
+            callback=_check_cache,
+            help="Keys and values between steps: auto, none, exact, frozen or refresh=K.",
+        ),
+    )
+
+
+def sampling_seed_option(command: Command) -> Command:
+    """--seed, where it only matters to decoding."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of --temperature sampling."
+    )(command)
+
+
+def _check_cache(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"auto|none|exact|frozen|refresh=[1-9][0-9]*", value):
+        raise click.BadParameter(f"{value!r}; expected auto, none, exact, frozen or refresh=K with K of 1 or more")
+    return value
