@@ -41,6 +41,18 @@ def test_images_and_regions_come_in_file_order(tmp_path: Path) -> None:
     assert first.regions[0].segmentation == POLYGON
 
 
+@pytest.mark.parametrize("first", ["paradlc-bench", "training"])
+def test_a_format_shows_at_the_first_image_that_has_regions(tmp_path: Path, first: str) -> None:
+    mask = {"size": [1, 1], "counts": [0, 1]}
+    region = {"index": 0, "mask_rle": mask} if first == "paradlc-bench" else {"caption": "", "segmentation": mask}
+    images = [
+        {"image_id": i, "file_name": f"{i}.jpg", "image": f"{i}.jpg", "annotations": regions}
+        for i, regions in enumerate([[], [], [region]])
+    ]
+    manifest = open_manifest(written(tmp_path, images))
+    assert (manifest.format, [entry.image_id for entry in manifest]) == (first, ["2"])
+
+
 def test_images_without_regions_are_left_out(tmp_path: Path) -> None:
     value = coco(images=2, regions=1)
     assert [entry.image_id for entry in open_manifest(written(tmp_path, value))] == ["0"]
