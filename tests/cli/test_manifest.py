@@ -1,5 +1,8 @@
+import bz2
 import copy
+import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +163,20 @@ def test_other_encodings_are_refused(tmp_path: Path, data: bytes) -> None:
         open_manifest(path)
 
 
+@pytest.mark.parametrize("packer", [gzip, bz2, lzma], ids=["gzip", "bzip2", "xz"])
+def test_compressed_files_are_called_so(tmp_path: Path, packer: Any, request: pytest.FixtureRequest) -> None:
+    path = tmp_path / "masks.json"
+    path.write_bytes(packer.compress(json.dumps(coco()).encode()))
+    with pytest.raises(InputError, match=f"masks.json: it is compressed by {request.node.callspec.id}; .* unpack it"):
+        open_manifest(path)
+
+
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*none.json: No such file"):
         open_manifest(tmp_path / "none.json")
-    with pytest.raises(InputError, match="none of 0 pictures has masks; expected a folder of pictures"):
+    with pytest.raises(
+        InputError, match=r"none of 0 pictures has masks; expected a folder of pictures.*, or --propose MODEL"
+    ):
         open_manifest(tmp_path)
 
 
