@@ -77,6 +77,8 @@ def sync_folder(folder: Path) -> None:
 @contextmanager
 def _staging(path: Path) -> Iterator[BinaryIO]:
     try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"cannot write {path}: a folder, a device or a pipe would be replaced; name a file")
         with open(temporary(path), "wb") as file:
             _reached("opened", path)
             yield file

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pdlm_cli.atomic import open_atomic
+from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.exports import EXPORTS, coco, jsonl, paradlc, table, webdataset
 from pdlm_cli.exports.source import ExportSource
 from pdlm_cli.finished import FinishedRun
@@ -28,8 +29,11 @@ def export(run: Path, form: str, target: Path, *, input: str | None = None, imag
     """
     finished = FinishedRun(run)
     source = ExportSource(finished, input, images)
-    with open_atomic(target) as file:
-        WRITERS[form](source, file)
+    try:
+        with open_atomic(target) as file:
+            WRITERS[form](source, file)
+    except RegionError as error:  # of a region that has a caption: in the run, its mask could be read
+        raise InputError(f"the masks of {run} are not what they were: {error}") from error
     log.info("wrote %s", target)
 
 

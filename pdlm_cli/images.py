@@ -50,9 +50,9 @@ def find_image(root: Path, file_name: str, *, allow_outside: bool, option: str =
 
 
 def read_data_address(address: str) -> bytes:
-    """The content of `data:...;base64,...`. Raises RegionError bad_image."""
+    """The content of `data:...;base64,...`, or of `data:base64,...` as some have it. Raises RegionError bad_image."""
     head, _, text = address.partition(",")
-    if not head.endswith(";base64"):
+    if head != "data:base64" and not head.endswith(";base64"):
         raise RegionError("bad_image", "a data: address must hold base64")
     try:
         return base64.b64decode(text, validate=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -105,27 +106,32 @@ class Inspection:
         return Group(*tables)
 
 
-def inspect(manifest: Manifest, sources: Sources, *, pictures: bool) -> Inspection:
+def inspect(manifest: Manifest, sources: Sources, *, pictures: bool, looked_at: Callable[[int], object]) -> Inspection:
     """Look at every region. pictures: also decode every picture, and hold the masks against them instead of against
-    the sizes that the input states."""
+    the sizes that the input states. looked_at: is told of each image's number of regions."""
     found = Inspection(manifest.format, manifest.sha256, manifest.images, manifest.regions)
     for entry in manifest:
-        found.regions_per_image[len(entry.regions)] += 1
-        found.categories.update(region.category for region in entry.regions if region.category is not None)
-        found.mask_kinds.update(mask_kind(region.segmentation) for region in entry.regions)
-        try:
-            if entry.refused is not None:
-                raise RegionError(*entry.refused)
-            size = sources.picture(entry).size if pictures else _stated(entry, sources)
-        except RegionError as error:
-            for region in entry.regions:
-                found.note(entry, region, error.code, str(error))
-            continue
-        if size is not None:
-            found.widths[size[0]] += 1
-            found.heights[size[1]] += 1
-        _check_masks(entry, sources, size, found)
+        _look_at(entry, sources, pictures, found)
+        looked_at(len(entry.regions))
     return found
+
+
+def _look_at(entry: ImageEntry, sources: Sources, pictures: bool, found: Inspection) -> None:
+    found.regions_per_image[len(entry.regions)] += 1
+    found.categories.update(region.category for region in entry.regions if region.category is not None)
+    found.mask_kinds.update(mask_kind(region.segmentation) for region in entry.regions)
+    try:
+        if entry.refused is not None:
+            raise RegionError(*entry.refused)
+        size = sources.picture(entry).size if pictures else _stated(entry, sources)
+    except RegionError as error:
+        for region in entry.regions:
+            found.note(entry, region, error.code, str(error))
+        return
+    if size is not None:
+        found.widths[size[0]] += 1
+        found.heights[size[1]] += 1
+    _check_masks(entry, sources, size, found)
 
 
 def mask_kind(segmentation: Any) -> str:

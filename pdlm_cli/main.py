@@ -8,6 +8,7 @@ import click
 
 from pdlm_cli import __version__
 from pdlm_cli.errors import Interrupted, PdlmError
+from pdlm_cli.signals import StopSignals
 from pdlm_cli.stdout import open_closed_streams
 
 # name -> its line in `pdlm --help`, kept here so that the list costs no import of the command.
@@ -47,7 +48,9 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         open_closed_streams()
         try:
-            return super().invoke(ctx)
+            # Commands with something to finish put handlers of their own in place of these.
+            with StopSignals():
+                return super().invoke(ctx)
         except PdlmError as error:
             logging.getLogger("pdlm_cli").error("%s", error)
             ctx.exit(error.exit_code)

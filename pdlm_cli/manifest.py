@@ -22,6 +22,7 @@ from pdlm_cli.stores import is_address, open_store
 JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, sa1b, paradlc, plain, training)
 PARQUET_MAGIC = b"PAR1"
 TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}  # how they begin
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,12 @@ def _file_reader(location: str, format: str) -> Any:
     if format != "auto":
         return next(reader for reader in (*JSON_READERS, parquet) if format == reader.NAME)
     with open_input(location) as file:
-        if file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC:
+        beginning = file.read(len(PARQUET_MAGIC))
+        if beginning == PARQUET_MAGIC:
             return parquet
+        for magic, packer in COMPRESSED.items():
+            if beginning.startswith(magic):
+                raise ValueError(f"it is compressed by {packer}; expected an annotation file or a folder: unpack it")
         file.seek(0)
         shape = shape_of(JsonStream(file).items())
     for reader in JSON_READERS:

@@ -127,6 +127,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tu
     if one["hashes"]["model"] != other["hashes"]["model"]:
         models = [f"{facts['engine']['model']} ({facts['hashes']['model'][:12]})" for facts in (one, other)]
         yield "the model", models[0], models[1]
+    if one["input"]["format"] != other["input"]["format"]:
+        yield "--format", one["input"]["format"], other["input"]["format"]
     if one["hashes"]["input"] != other["hashes"]["input"]:
         inputs = [f"{facts['job']['input']} ({facts['hashes']['input'][:12]})" for facts in (one, other)]
         yield "the input", inputs[0], inputs[1]

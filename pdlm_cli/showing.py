@@ -1,6 +1,5 @@
 """`pdlm show`: captions beside their picture, of a finished run or of one picture at once."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -8,22 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from pdlm_cli import inputs
 from pdlm_cli.annotated import annotate
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import ConfigError, InputError, RegionError
 from pdlm_cli.images import load_image
-from pdlm_cli.manifest import open_manifest
-from pdlm_cli.masks import decode_on
-from pdlm_cli.regions import ImageEntry, region_key
-from pdlm_cli.sources import MaskReader, Sources, open_with_sources
+from pdlm_cli.masks import pack
+from pdlm_cli.readers.folder import PICTURE
+from pdlm_cli.regions import ImageEntry, Region, region_key
+from pdlm_cli.run_dir import read_facts
+from pdlm_cli.run_facts import planned
+from pdlm_cli.run_input import open_run_input
+from pdlm_cli.sources import MaskReader, Size, Sources, open_with_sources
 from pdlm_cli.steps_gif import MOST_REGIONS, Steps, draw_gif
-
-INSIDE = 127  # mask pictures may be JPEG: what is brighter is inside
+from pdlm_cli.stores import open_store
 
 
 def pages_of_run(run: Path, pictures: int) -> list[Image.Image]:
@@ -31,11 +32,11 @@ def pages_of_run(run: Path, pictures: int) -> list[Image.Image]:
     record = run / "_pdlm" / "run.json"
     if not record.is_file():
         raise ConfigError(f"{run} holds no run, neither of pdlm caption nor of pdlm train: there is no {record}")
-    job = json.loads(record.read_text())["job"]
+    facts = read_facts(run)
     said = _captions(run)
-    manifest, sources = open_with_sources(**{name: job[name] for name in inputs.FIELDS})
+    manifest, sources = open_run_input(facts["job"])
     pages = []
-    for entry in islice(manifest, pictures):
+    for entry in islice(planned(manifest, facts["plan"]), pictures):
         known = [said.get(region_key(entry, region)) for region in entry.regions]
         if any(text is not None for text in known):
             pages.append(page_of(entry, sources, [text or "not captioned" for text in known]))
@@ -68,13 +69,13 @@ def caption_picture(
     """Caption one picture. masks: mask pictures, or annotation files that hold regions of this picture. steps: draw
     the denoising. Raises InputError, ConfigError.
     """
+    drawn = [(file, *found) for file in masks for found in _drawn(file, path)]
+    _, first, sources = drawn[0]
     try:
-        picture = load_image(path)
-        regions = [region for file in masks for region in _regions(file, path, picture.size)]
+        picture = load_image(path, exif="auto", drawn_on=sources.drawn_on(first))
     except RegionError as error:
         raise InputError(str(error)) from error
-    except OSError as error:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+    regions = [mask for found in drawn for mask in _masks(*found, picture.size)]
     if steps and len(regions) > MOST_REGIONS:
         raise ConfigError(f"--steps-gif has room for {MOST_REGIONS} captions, found {len(regions)} regions")
     engine = load_engine(model, device, dtype, decode, quantize=quantize)
@@ -98,7 +99,11 @@ def _captions(run: Path) -> dict[str, str]:
     """What is said of each region, by key: its caption, or what went wrong."""
     said = {}
     for part in sorted((run / "data").glob("part-*.parquet")):
-        for row in pq.read_table(part, columns=["region_key", "caption", "error_message"]).to_pylist():
+        try:
+            rows = pq.read_table(part, columns=["region_key", "caption", "error_message"]).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{part} cannot be read: {error}; the command of the run makes it again") from error
+        for row in rows:
             said[row["region_key"]] = row["caption"] if row["caption"] is not None else row["error_message"]
     return said
 
@@ -125,17 +130,26 @@ def page_of(entry: ImageEntry, sources: Sources, texts: Sequence[str]) -> Image.
     return annotate(np.asarray(picture), pixels, notes)
 
 
-def _regions(file: Path, picture: Path, size: tuple[int, int]) -> Iterator[NDArray[np.bool_]]:
-    """(height, width) masks of one file, for a picture of `size` (width, height)."""
-    if file.suffix.lower() != ".json":
-        pixels = np.asarray(load_image(file).convert("L")) > INSIDE
-        if pixels.shape != size[::-1] or not pixels.any():
-            raise InputError(f"{file}: expected a mask of {size[0]} x {size[1]} pixels with a bright region in it")
-        yield pixels
-        return
-    entries = [entry for entry in open_manifest(file) if Path(entry.file_name).name == picture.name]
-    if not entries:
+def _drawn(file: Path, picture: Path) -> list[tuple[ImageEntry, Sources]]:
+    """What a mask picture, or an annotation file, says of a picture. Raises InputError."""
+    if PICTURE.fullmatch(file.name):
+        place = open_store(str(file.parent), allow_outside=True)  # it was named here, and may be a link
+        region = Region(file.stem, 0, None, False, {"file": file.name})
+        return [(ImageEntry(picture.name, picture.name, None, None, (region,)), Sources(place, place))]
+    manifest, sources = open_with_sources(str(file))
+    found = [(entry, sources) for entry in manifest if Path(entry.file_name).name == picture.name]
+    if not found:
         raise InputError(f"{file} holds no regions of a picture {picture.name}")
-    for entry in entries:
-        for region in entry.regions:
-            yield decode_on(region.segmentation, size, (entry.width or size[0], entry.height or size[1]))
+    return found
+
+
+def _masks(file: Path, entry: ImageEntry, sources: Sources, size: Size) -> Iterator[NDArray[np.bool_]]:
+    """(height, width) masks of a picture of `size`, for a model that takes no empty ones. Raises InputError."""
+    masks = MaskReader(sources, entry)
+    for region in entry.regions:
+        try:
+            pixels = masks.pixels(region, size)
+            pack(pixels)
+        except RegionError as error:
+            raise InputError(f"{file}: region {region.region_id}: {error}") from error
+        yield pixels

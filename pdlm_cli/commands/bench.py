@@ -9,7 +9,6 @@ import click
 
 from pdlm_cli.decode_options import decode_options
 from pdlm_cli.options import compile_option, logging_options, model_options
-from pdlm_cli.signals import StopSignals
 
 BASELINES = ("released", "sequential", "ar")  # as contenders.BASELINES has them; that module costs an import of torch
 SIZES = ("tiny", "100m", "1b", "8b")
@@ -207,14 +206,13 @@ def _run(ctx: click.Context, name: str, log_format: str, given: dict[str, Any]) 
         part = {"steps": part["steps"] or 2, "regions": part["regions"] or 1}
     settings = {field: given.pop(field) for field in FIELDS}
     output = given.pop("output") or Path("out/bench") / name
-    with StopSignals():
-        from pdlm_cli.bench.contenders import Part
-        from pdlm_cli.bench.run import run
-        from pdlm_cli.bench.session import BenchJob
-        from pdlm_cli.stdout import print_line
+    from pdlm_cli.bench.contenders import Part
+    from pdlm_cli.bench.run import run
+    from pdlm_cli.bench.session import BenchJob
+    from pdlm_cli.stdout import print_line
 
-        job = BenchJob(bench=name, output=output, decode=given, part=Part(**part), **settings)
-        print_line(run(job, log_format))
+    job = BenchJob(bench=name, output=output, decode=given, part=Part(**part), **settings)
+    print_line(run(job, log_format))
 
 
 def _quick(ctx: click.Context, name: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -263,8 +261,7 @@ def compare(before: Path, after: Path, log_format: str) -> None:
       pdlm bench compare out/bench/before out/bench/after
       pdlm bench compare before.parquet after.parquet --log-format json
     """
-    with StopSignals():
-        from pdlm_cli.bench.comparison import compare as run
-        from pdlm_cli.stdout import print_line
+    from pdlm_cli.bench.comparison import compare as run
+    from pdlm_cli.stdout import print_line
 
-        print_line(run(before, after, log_format))
+    print_line(run(before, after, log_format))

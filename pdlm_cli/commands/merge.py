@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from pdlm_cli.options import json_option, logging_options, output_option
-from pdlm_cli.signals import StopSignals
 
 
 @click.command(short_help="Join the shards of a run.")
@@ -42,11 +41,10 @@ def merge(
     Examples:
       pdlm merge shards/0 shards/1 shards/2 shards/3 --output out/ --verify
     """
-    with StopSignals():
-        from pdlm_cli import merging
-        from pdlm_cli.stdout import print_line
+    from pdlm_cli import merging
+    from pdlm_cli.stdout import print_line
 
-        report = merging.run(shards, output, input_file, overwrite=overwrite, verify=verify, log_format=log_format)
+    report = merging.run(shards, output, input_file, overwrite=overwrite, verify=verify, log_format=log_format)
     if as_json:
         print_line(report.to_json())
     ctx.exit(report.exit_code)

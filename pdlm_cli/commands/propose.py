@@ -15,7 +15,6 @@ from pdlm_cli.options import (
     shard_option,
     since_option,
 )
-from pdlm_cli.signals import StopSignals
 
 
 @click.command(short_help="Make regions for pictures that have none.")
@@ -101,16 +100,15 @@ def propose(
       pdlm propose photos/ regions/ --model sam2/
       pdlm caption --input regions/ --images photos/ --exif apply
     """
-    with StopSignals():
-        from pdlm_cli import logs, proposing
-        from pdlm_cli.stdout import print_line
+    from pdlm_cli import logs, proposing
+    from pdlm_cli.stdout import print_line
 
-        console, form = logs.configure(log_format)
-        grid = {name: others.pop(name) for name in inputs.GRID}
-        chosen = proposing.Pictures(input=pictures, **others)
-        proposed = proposing.propose(
-            chosen, out, model, device, grid, overwrite=overwrite, log_format=form, console=console
-        )
+    console, form = logs.configure(log_format)
+    grid = {name: others.pop(name) for name in inputs.GRID}
+    chosen = proposing.Pictures(input=pictures, **others)
+    proposed = proposing.propose(
+        chosen, out, model, device, grid, overwrite=overwrite, log_format=form, console=console
+    )
     if as_json:
         print_line(proposed.to_json())
     ctx.exit(proposed.exit_code)

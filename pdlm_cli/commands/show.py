@@ -49,9 +49,9 @@ def show(
     """Caption regions of one IMAGE and draw them, or draw what `pdlm caption` wrote into the folder RUN. Of
     a RUN of `pdlm train`, finished or not, losses and learning rate are drawn.
 
-    MASKS are pictures that are bright inside the region, one a region, or annotation files with regions of IMAGE.
-    Each region is outlined and numbered, its caption stands beside in the same color. Captions of an IMAGE are
-    printed too, one a line.
+    MASKS are pictures that are not black inside the region, one a region, or annotation files of any format with
+    regions of IMAGE; a photo is turned as its EXIF says if only that gives their size. Each region is outlined and
+    numbered, its caption stands beside in the same color. Captions of an IMAGE are printed too, one a line.
 
     \b
     Examples:

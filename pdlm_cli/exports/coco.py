@@ -8,19 +8,23 @@ from pdlm_cli.exports.source import ExportSource
 from pdlm_cli.masks import encode
 from pdlm_cli.regions import ImageEntry, Region
 from pdlm_cli.rows import Row
-from pdlm_cli.sources import MaskReader, Sources, mask_file
+from pdlm_cli.sources import MaskReader, Sources
 
 NO_CATEGORY = "region"
 
 
 def write(source: ExportSource, file: BinaryIO) -> None:
-    """Error rows become annotations without a caption, with their error code; masks that do not decode are left out."""
+    """Error rows become annotations without a caption, with their error code; masks that do not decode are left out.
+
+    Region ids that several images share are replaced by the numbers of the annotations, and kept as `region_id`.
+    """
     categories: dict[str, int] = {}
     file.write(b'{"info": ' + _json({"description": "captions by pdlm", "run_id": source.run.facts["run_id"]}))
     manifest, sources = source.open_input()
+    unique = manifest.region_ids_are_unique
     _write_list(file, "images", (_image(entry, rows, categories) for entry, rows in source.run.images(manifest)))
     _write_list(file, "categories", ({"id": number, "name": name} for name, number in categories.items()))
-    _write_list(file, "annotations", _annotations(source.run.images(manifest), sources, categories))
+    _write_list(file, "annotations", _annotations(source.run.images(manifest), sources, categories, unique))
     file.write(b"}\n")
 
 
@@ -33,18 +37,21 @@ def _image(entry: ImageEntry, rows: list[Row], categories: dict[str, int]) -> di
 
 
 def _annotations(
-    images: Iterable[tuple[ImageEntry, list[Row]]], sources: Sources, categories: dict[str, int]
+    images: Iterable[tuple[ImageEntry, list[Row]]], sources: Sources, categories: dict[str, int], unique: bool
 ) -> Iterator[dict[str, Any]]:
+    number = 0
     for entry, rows in images:
         masks = MaskReader(sources, entry)
         for region, row in zip(entry.regions, rows, strict=True):
-            yield _annotation(region, row, masks) | {"category_id": categories[row.category or NO_CATEGORY]}
+            number += 1
+            own_id = {"id": _number(row.region_id)} if unique else {"id": number, "region_id": row.region_id}
+            category = {"category_id": categories[row.category or NO_CATEGORY]}
+            yield own_id | _annotation(region, row, masks) | category
 
 
 def _annotation(region: Region, row: Row, masks: MaskReader) -> dict[str, Any]:
     said = {"caption": row.caption} if row.caption is not None else {"error_code": row.error_code}
     return {
-        "id": _number(row.region_id),
         "image_id": _number(row.image_id),
         "segmentation": _segmentation(region, row, masks),
         "area": row.mask_area_px or 0,
@@ -59,7 +66,7 @@ def _segmentation(region: Region, row: Row, masks: MaskReader) -> Any:
     """As the input has it, where that is a form of COCO; else run lengths. Empty if the mask is not usable."""
     if row.mask_area_px is None:
         return []
-    if mask_file(region) is None and isinstance(region.segmentation, list | dict):
+    if isinstance(region.segmentation, list) or "counts" in region.segmentation:
         return region.segmentation
     assert row.image_width is not None and row.image_height is not None
     return encode(masks.pixels(region, (row.image_width, row.image_height)))

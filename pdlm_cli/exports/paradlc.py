@@ -1,7 +1,8 @@
 """Predictions as DLC-Bench and ParaDLC-Bench have them: {mask: {"caption": text}}.
 
-A mask is named by its annotation id where the input is COCO, as in DLC-Bench, and <image id>_<region id> otherwise, as
-in ParaDLC-Bench. A judge adds "responses" to each; `pdlm eval score` reads the file then. Error rows have caption null.
+A mask is named by its annotation id where the input is COCO instances, as in DLC-Bench, and <image id>_<region id>
+otherwise, as in ParaDLC-Bench. A judge adds "responses" to each; `pdlm eval score` reads the file then. Error rows have
+caption null.
 """
 
 import json
@@ -12,7 +13,7 @@ from pdlm_cli.rows import Row
 
 
 def write(source: ExportSource, file: BinaryIO) -> None:
-    coco = source.run.facts["input"]["format"].startswith("coco")
+    coco = source.run.facts["input"]["format"] == "coco-instances"
     before = b"{\n"
     for row in source.rows():
         entry = json.dumps(mask_name(row, coco=coco)) + ": " + json.dumps({"caption": row.caption}, ensure_ascii=False)

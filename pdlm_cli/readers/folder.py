@@ -33,7 +33,9 @@ EXPECTED = "a folder of pictures with masks/<stem>/<n>.png, <stem>_<n>.png, mask
 REGION_IDS: Final = "image"
 
 PICTURE = re.compile(r"(?P<stem>.+)\.(jpe?g|png|webp|bmp|tiff?|gif)", re.IGNORECASE | re.DOTALL)
-NUMBERED = re.compile(r"(?P<stem>.+?)(?P<mask>_mask)?_(?P<number>\d+)", re.DOTALL)
+# Digits that int() takes, and no more than a 64-bit number has: names in archives may be endless.
+NUMBER = re.compile(r"[0-9]{1,18}")
+NUMBERED = re.compile(rf"(?P<stem>.+?)(?P<mask>_mask)?_(?P<number>{NUMBER.pattern})", re.DOTALL)
 MAX_FILE = 64 << 20  # bytes of one mask picture or JSON file
 MASKS = "masks"
 
@@ -52,7 +54,7 @@ def read(store: Store, take: Take) -> Records:
         yield ImageRecord(picture, picture)
         yield from regions
     if without == len(layout.pictures):
-        raise ValueError(f"none of {without} pictures has masks; expected {EXPECTED}")
+        raise ValueError(f"none of {without} pictures has masks; expected {EXPECTED}, or --propose MODEL to make them")
     if without:
         log.warning("%d pictures of %s have no masks and are left out", without, store.location)
 
@@ -229,7 +231,7 @@ def _items(value: Any) -> Iterator[Item]:
 def _natural(name: str) -> tuple[int, str]:
     """Number and id of a mask picture that is named by its number; others come first, by name."""
     stem = name[len(_folder(name)) : name.rindex(".")]
-    return (int(stem) if stem.isascii() and stem.isdigit() else -1), stem
+    return (int(stem) if NUMBER.fullmatch(stem) else -1), stem
 
 
 def _folder(name: str) -> str:

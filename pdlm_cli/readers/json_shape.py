@@ -35,7 +35,12 @@ def shape_of(items: Iterable[Item]) -> Shape:
     """Look at a file until its format can be told: to the end only if it never shows what it holds."""
     beginning: dict[str | None, Any] = {}
     for key, _, value in items:
+        if key is None:
+            beginning[key] = value
+            if isinstance(value, dict) and value.get("annotations") == []:
+                continue  # an image without regions; another one will show what regions look like
+            break
         beginning.setdefault(key, value)
-        if key is None or ("annotations" in beginning and ("images" in beginning or "image" in beginning)):
+        if "annotations" in beginning and ("images" in beginning or "image" in beginning):
             break
     return Shape(beginning)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pdlm_cli.errors import RegionError
-from pdlm_cli.images import Exif, find_image, image_size, load_image
+from pdlm_cli.images import Exif, find_image, image_size, load_image, read_data_address
 
 
 def code_of(error: pytest.ExceptionInfo[RegionError]) -> str:
@@ -27,6 +27,18 @@ def photo(tmp_path: Path) -> Path:
 def test_a_picture_is_found_below_its_root(photo: Path) -> None:
     assert find_image(photo.parent, "photo.jpg", allow_outside=False) == photo
     assert find_image(photo.parent.parent, "root/../root/photo.jpg", allow_outside=False) == photo
+
+
+@pytest.mark.parametrize("head", ["data:image/png;base64", "data:;base64", "data:base64"])
+def test_addresses_that_hold_their_picture(head: str) -> None:
+    assert read_data_address(f"{head},AAEC") == b"\0\1\2"
+
+
+@pytest.mark.parametrize("address", ["data:image/png,AAEC", "data:xbase64,AAEC", "data:base64,A", "data:base64"])
+def test_addresses_that_hold_something_else_are_bad(address: str) -> None:
+    with pytest.raises(RegionError) as caught:
+        read_data_address(address + " ")
+    assert code_of(caught) == "bad_image"
 
 
 @pytest.mark.parametrize("name", ["none.jpg", "", ".", "photo.jpg/x", "x" * 300 + ".jpg", "a\0b.jpg"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,17 @@ def test_manifests_have_the_documented_columns(tmp_path: Path) -> None:
     whole = pq.read_schema(tmp_path / "b.parquet")
     assert whole.names == ["image", "image_id", "regions"]
     assert str(whole.field("image").type) == "struct<bytes: binary, path: string>"
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "\N{ARABIC-INDIC DIGIT THREE}"])
+def test_a_number_without_end_is_no_number(tmp_path: Path, digits: str) -> None:
+    with zipfile.ZipFile(tmp_path / "folder.zip", "w") as archive:
+        for name in ("a.png", "a_0.png", f"a_{digits}.png", "masks/b/7.png", f"masks/b/{digits}.png", "b.png"):
+            archive.writestr(name, b"")
+    found = {
+        entry.image_id: [region.region_id for region in entry.regions] for entry in opened(tmp_path / "folder.zip")[0]
+    }
+    assert found == {"a.png": ["0"], "b.png": [digits, "7"]}
 
 
 def test_formats_are_those_of_the_readers() -> None:

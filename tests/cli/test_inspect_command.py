@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pdlm_cli.main import main
+from pdlm_cli.progress import LineProgress
 from tests.cli.sample_pictures import FOLDER
 from tests.cli.support import Dataset, box_mask, rle
 from tests.cli.test_help import ALL
@@ -47,6 +48,13 @@ def test_what_is_found_is_told_in_json(faulty: Dataset) -> None:
     assert found["examples"]["duplicate_mask"] == ["region 2 of image 1: the same pixels as region 1"]
     with_pictures = json.loads(pdlm("inspect", faulty.file, "--pictures", "--json").stdout)
     assert with_pictures["problems"] == found["problems"] | {"missing_image": 1}
+
+
+def test_progress_counts_every_region(faulty: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(LineProgress, "advance", lambda self, items: told.append(items))
+    assert pdlm("inspect", faulty.file, "--pictures").exit_code == 3
+    assert told == [5, 1, 1]
 
 
 def test_tables_for_people_go_to_stderr_and_cannot_style_it(faulty: Dataset) -> None:

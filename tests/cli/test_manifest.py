@@ -1,5 +1,8 @@
+import bz2
 import copy
+import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,18 @@ def test_images_and_regions_come_in_file_order(tmp_path: Path) -> None:
     assert [(r.region_id, r.source_index, r.category) for r in first.regions] == [("100", 0, "cat"), ("102", 2, "cat")]
     assert [r.region_id for r in second.regions] == ["101"]
     assert first.regions[0].segmentation == POLYGON
+
+
+@pytest.mark.parametrize("first", ["paradlc-bench", "training"])
+def test_a_format_shows_at_the_first_image_that_has_regions(tmp_path: Path, first: str) -> None:
+    mask = {"size": [1, 1], "counts": [0, 1]}
+    region = {"index": 0, "mask_rle": mask} if first == "paradlc-bench" else {"caption": "", "segmentation": mask}
+    images = [
+        {"image_id": i, "file_name": f"{i}.jpg", "image": f"{i}.jpg", "annotations": regions}
+        for i, regions in enumerate([[], [], [region]])
+    ]
+    manifest = open_manifest(written(tmp_path, images))
+    assert (manifest.format, [entry.image_id for entry in manifest]) == (first, ["2"])
 
 
 def test_images_without_regions_are_left_out(tmp_path: Path) -> None:
@@ -148,10 +163,20 @@ def test_other_encodings_are_refused(tmp_path: Path, data: bytes) -> None:
         open_manifest(path)
 
 
+@pytest.mark.parametrize("packer", [gzip, bz2, lzma], ids=["gzip", "bzip2", "xz"])
+def test_compressed_files_are_called_so(tmp_path: Path, packer: Any, request: pytest.FixtureRequest) -> None:
+    path = tmp_path / "masks.json"
+    path.write_bytes(packer.compress(json.dumps(coco()).encode()))
+    with pytest.raises(InputError, match=f"masks.json: it is compressed by {request.node.callspec.id}; .* unpack it"):
+        open_manifest(path)
+
+
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*none.json: No such file"):
         open_manifest(tmp_path / "none.json")
-    with pytest.raises(InputError, match="none of 0 pictures has masks; expected a folder of pictures"):
+    with pytest.raises(
+        InputError, match=r"none of 0 pictures has masks; expected a folder of pictures.*, or --propose MODEL"
+    ):
         open_manifest(tmp_path)
 
 

@@ -161,6 +161,16 @@ def test_another_run_is_refused(
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.parquet")} == before
 
 
+@pytest.mark.fault("another input, model or setting on the same directory")
+def test_the_same_file_in_another_format_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, REGIONS)
+    for image in dataset.coco["images"]:
+        image["coco_url"] = f"http://nowhere/{image['file_name']}"
+    stopped_in_call(dataset, tmp_path / "out", 2)
+    with pytest.raises(ConfigError, match="--format was coco-instances, now it is lvis"):
+        run(dataset, tmp_path / "out", SociableEngine(), **PLAN, format="lvis")
+
+
 def test_another_model_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     many(dataset, REGIONS)
     stopped_in_call(dataset, tmp_path / "out", 2)

@@ -14,7 +14,11 @@ from PIL import Image
 
 from pdlm_cli import engine
 from pdlm_cli.annotated import INKS, PICTURE, annotate
+from pdlm_cli.errors import PdlmError
+from pdlm_cli.images import ORIENTATION
 from pdlm_cli.main import main
+from pdlm_cli.manifest import open_manifest, shard_of
+from pdlm_cli.showing import pages_of_run
 from pdlm_cli.steps_gif import (
     BLANK,
     END_MS,
@@ -116,6 +120,58 @@ def test_masks_may_come_from_an_annotation_file(tmp_path: Path) -> None:
     assert len(result.stdout.splitlines()) == 2
 
 
+def test_a_mask_picture_is_inside_where_it_is_not_black(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    Image.fromarray(box_mask(40, 30, 3, 4, 5, 6).astype(np.uint8)).save(tmp_path / "ones.png")
+    target = tmp_path / "page.png"
+    result = pdlm("show", tmp_path / "photo.png", tmp_path / "ones.png", "--output", target, *FAST)
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 1
+
+
+@pytest.mark.fault("EXIF rotation")
+def test_a_photo_is_turned_to_fit_its_masks(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.jpg", exif=exif)
+    for name, size in (("stored.png", (40, 30)), ("upright.png", (30, 40))):
+        Image.fromarray(box_mask(*size, 3, 4, 5, 6)).save(tmp_path / name)
+        result = pdlm("show", tmp_path / "photo.jpg", tmp_path / name, "--output", tmp_path / "page.png", *FAST)
+        assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("sample", ["panoptic/panoptic.json", "plain/list.json", "parquet_regions/manifest.parquet"])
+def test_masks_may_come_from_any_format(tmp_path: Path, sample: str) -> None:
+    file = REPOSITORY / "tests/data/inputs" / sample
+    picture = next(iter(open_manifest(file))).file_name
+    result = pdlm("show", file.parent / picture, file, "--output", tmp_path / "page.png", *FAST)
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 3
+
+
+def test_pictures_of_a_run_are_its_own(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path)
+    for _ in range(6):
+        dataset.region(dataset.image())
+    dataset.write()
+    assert [shard_of(str(number), 2) for number in range(1, 7)] == [0, 0, 0, 0, 0, 1]
+    out = tmp_path / "out"
+    assert pdlm("caption", "--input", dataset.file, "--output", out, "--shard", "1/2", "--dry-run-model").exit_code == 0
+    assert pdlm("show", out, "--pictures", 1).exit_code == 0
+
+
+@pytest.mark.parametrize("damaged", ["_pdlm/run.json", "data/part-00000.parquet"])
+def test_a_damaged_run_is_said(tmp_path: Path, damaged: str) -> None:
+    dataset = Dataset(tmp_path)
+    dataset.region(dataset.image())
+    dataset.write()
+    out = tmp_path / "out"
+    assert pdlm("caption", "--input", dataset.file, "--output", out, "--dry-run-model").exit_code == 0
+    (out / damaged).write_bytes(b"{")
+    with pytest.raises(PdlmError, match=f"{damaged} cannot be read"):
+        pages_of_run(out, 1)
+
+
 def test_a_run_is_drawn_with_its_captions_and_errors(tmp_path: Path) -> None:
     dataset = Dataset(tmp_path)
     dataset.region(dataset.image())
@@ -165,7 +221,7 @@ def test_an_outline_follows_its_mask() -> None:
         ([PHOTO], "holds no run"),
         ([PHOTO, MASKS[0]], "leave MASKS out"),
         ([PHOTO, "--steps-gif", "steps.gif"], "one picture being captioned"),
-        ([PHOTO / "demo.jpg", REPOSITORY / "examples/coco/shapes.png"], "expected a mask of"),
+        ([PHOTO / "demo.jpg", REPOSITORY / "examples/coco/shapes.png"], "the mask picture has"),
         ([MASKS[0], REPOSITORY / "examples/coco/masks.json"], "no regions of a picture"),
         ([REPOSITORY / "README.md", MASKS[0]], "cannot be decoded"),
     ],
