@@ -67,14 +67,15 @@ class Batch:
 def plan_blank(
     tokens: Tokens, config: PerceptionDLMConfig, prepared: PreparedPass, length: int, instruction: str | None
 ) -> Layout:
-    """The layout of a pass whose captions, of `length` slots each, are still to be written."""
+    """The layout of a pass whose captions, of `length` slots each, are still to be written. instruction: where the pass
+    has none of its own; None for the one the model learnt."""
     return plan_pass(
         tokens,
         config,
         tiles=len(prepared.image.tiles),
         captions=[[tokens.mask] * length] * len(prepared.order),
         markers=prepared.markers,
-        instruction=instruction,
+        instruction=prepared.instruction or instruction,
     )
 
 

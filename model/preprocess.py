@@ -51,7 +51,8 @@ class PreparedPass:
 
     order: slot -> index into the masks that were given. footprints: (R, T, g, g) patches that receive a region
     prompt. boxes: (R, 4) xyxy over width and height. prompts, markers: the region prompt and the caption marker of
-    each slot. seeds: one a slot, for sampling.
+    each slot. seeds: one a slot, for sampling. instruction: what is asked about these regions, None for the same as
+    everywhere.
     """
 
     image: PreparedImage
@@ -61,6 +62,7 @@ class PreparedPass:
     prompts: tuple[int, ...]
     markers: tuple[int, ...]
     seeds: tuple[int, ...]
+    instruction: str | None = None
 
     @property
     def slots(self) -> list[int]:
@@ -94,11 +96,13 @@ def prepare_pass(
     prompts: Sequence[int] | None = None,
     markers: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
+    instruction: str | None = None,
 ) -> PreparedPass:
     """Regions of one pass, sorted by area, largest first (as given among equals).
 
     masks: (R, H, W), in pixels of the picture, none empty. prompts, markers: of each slot (as captioning binds them if
-    None). seeds: of each mask. Raises ValueError on masks of another size, too many masks and empty ones.
+    None). seeds: of each mask. instruction: see `PreparedPass`. Raises ValueError on masks of another size, too many
+    masks and empty ones.
     """
     regions = config.regions
     if regions is None:
@@ -122,4 +126,5 @@ def prepare_pass(
         prompts=prompts,
         markers=usual_markers if markers is None else tuple(markers),
         seeds=tuple(seeds[i] for i in order) if seeds is not None else slots,
+        instruction=instruction,
     )

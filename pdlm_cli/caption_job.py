@@ -111,8 +111,6 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
 def open_job_input(job: CaptionJob) -> tuple[Manifest, Sources]:
     """The images that the job is about, and where their pictures are. Raises InputError, ConfigError."""
     manifest, sources = open_run_input(asdict(job))
-    if manifest.has_prompts:
-        log.warning("the input has prompts of its own, which are not used; --prompt asks the same of all regions")
     return planned(manifest, plan_of(job, manifest)), sources
 
 

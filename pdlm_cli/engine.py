@@ -78,8 +78,9 @@ class Engine(Protocol):
     def prepare_image(self, picture: Image.Image) -> Any:
         """picture: mode RGB. Returns what all passes of the picture share."""
 
-    def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int]) -> Any:
-        """masks: (R, height, width) of the picture, none empty, R <= max_regions. seeds: one a mask."""
+    def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int], instruction: str | None) -> Any:
+        """masks: (R, height, width) of the picture, none empty, R <= max_regions. seeds: one a mask. instruction: for
+        these regions, None for that of all."""
 
     def caption(self, passes: Sequence[Any]) -> list[PassResult]:
         """Captions of one batch of passes, of one or more images, or why there are none. Raises DeviceError."""
@@ -114,10 +115,10 @@ class ModelEngine:
 
         return prepare_image(picture, self.model.config)
 
-    def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int]) -> Any:
+    def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int], instruction: str | None) -> Any:
         from model.preprocess import prepare_pass
 
-        return prepare_pass(image, masks, self.model.config, seeds=seeds)
+        return prepare_pass(image, masks, self.model.config, seeds=seeds, instruction=instruction)
 
     def caption(self, passes: Sequence[Any]) -> list[PassResult]:
         """Raises OutOfDeviceMemory too, and leaves it to the caller to try fewer passes."""

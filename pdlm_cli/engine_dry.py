@@ -61,7 +61,9 @@ class DryEngine:
         grid = choose_grid(*picture.size, TILE, 1, MOST_TILES)
         return DryImage(cut_tiles(picture, TILE, grid), grid)
 
-    def prepare_pass(self, image: DryImage, masks: NDArray[np.bool_], seeds: Sequence[int]) -> DryPass:
+    def prepare_pass(
+        self, image: DryImage, masks: NDArray[np.bool_], seeds: Sequence[int], instruction: str | None
+    ) -> DryPass:
         return DryPass(
             image,
             tuple(int(np.count_nonzero(mask)) for mask in masks),

@@ -89,11 +89,6 @@ class Manifest:
         """In the whole input, not only within each image."""
         return self.index.region_ids_are_unique()
 
-    @property
-    def has_prompts(self) -> bool:
-        """Whether the input wants something else asked about any region."""
-        return self.index.has_prompts()
-
     def entries_with_places(self) -> Iterator[tuple[int, ImageEntry]]:
         return self.index.images(self.selection, self.max_regions)
 

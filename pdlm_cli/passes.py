@@ -13,12 +13,14 @@ from pdlm_cli.regions import ImageEntry
 class Pass:
     """Regions of one image that are captioned together.
 
-    members: indices into the regions given to plan_passes, at most max_regions.
+    members: indices into the regions given to plan_passes, at most max_regions. prompt: what all of them are asked,
+    None for what the run asks.
     pass_id: 16 hex digits over the keys of its regions; the same input gives the same id in every run.
     """
 
     pass_id: str
     members: tuple[int, ...]
+    prompt: str | None = None
 
 
 def plan_parts(entries: Iterable[ImageEntry], part_rows: int) -> Iterator[tuple[int, ImageEntry]]:
@@ -31,15 +33,22 @@ def plan_parts(entries: Iterable[ImageEntry], part_rows: int) -> Iterator[tuple[
         yield part, entry
 
 
-def plan_passes(keys: Sequence[str], masks: Sequence[Mask], max_regions: int) -> list[Pass]:
-    """Share the regions of one image out over balanced passes.
+def plan_passes(
+    keys: Sequence[str], masks: Sequence[Mask], prompts: Sequence[str | None], max_regions: int
+) -> list[Pass]:
+    """Share the regions of one image out over balanced passes, those that are asked the same together.
 
     keys: region keys, one a mask; they also rank regions with equal masks, so that the plan does not depend
-    on the order of the input.
+    on the order of the input. prompts: of each region.
     """
-    digests = [f"{mask.digest}:{key}" for mask, key in zip(masks, keys, strict=True)]
-    groups = split_passes([mask.area for mask in masks], digests, max_regions)
-    return [Pass(_pass_id([keys[i] for i in group]), tuple(group)) for group in groups]
+    plans = []
+    for prompt in sorted(set(prompts), key=lambda own: own or ""):
+        asked = [i for i, own in enumerate(prompts) if own == prompt]
+        digests = [f"{masks[i].digest}:{keys[i]}" for i in asked]
+        for group in split_passes([masks[i].area for i in asked], digests, max_regions):
+            members = tuple(asked[place] for place in group)
+            plans.append(Pass(_pass_id([keys[i] for i in members]), members, prompt))
+    return plans
 
 
 def _pass_id(keys: Sequence[str]) -> str:

@@ -146,14 +146,16 @@ def add_passes(
     usable: regions, as indices, with their masks; at least one. started: time.perf_counter() when there was a picture.
     """
     keys = [work.known[i]["region_key"] for i, _ in usable]
-    plans = plan_passes(keys, [mask for _, mask in usable], engine.max_regions)
+    prompts = [work.entry.regions[i].prompt or None for i, _ in usable]
+    plans = plan_passes(keys, [mask for _, mask in usable], prompts, engine.max_regions)
     image = engine.prepare_image(picture)
     shared_ms = 1000 * (time.perf_counter() - started) / len(plans)
     for plan in plans:
         started = time.perf_counter()
         members = tuple(usable[i][0] for i in plan.members)
         pixels = np.stack([usable[i][1].pixels() for i in plan.members])
-        prepared = engine.prepare_pass(image, pixels, [region_seed(seed, keys[i]) for i in plan.members])
+        seeds = [region_seed(seed, keys[i]) for i in plan.members]
+        prepared = engine.prepare_pass(image, pixels, seeds, plan.prompt)
         own_ms = 1000 * (time.perf_counter() - started)
         work.passes.append(PassWork(plan, members, prepared, shared_ms + own_ms))
 

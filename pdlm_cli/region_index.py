@@ -148,9 +148,6 @@ class RegionIndex:
     def region_ids_are_unique(self) -> bool:
         return self._database.execute(f"{REPEATED_REGIONS} LIMIT 1").fetchone() is None
 
-    def has_prompts(self) -> bool:
-        return self._database.execute("SELECT 1 FROM regions WHERE prompt IS NOT NULL LIMIT 1").fetchone() is not None
-
     def left_out(self) -> str:
         """A hash of the places that were left out."""
         digest = hashlib.sha256()

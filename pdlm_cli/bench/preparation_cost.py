@@ -27,6 +27,6 @@ def milliseconds(repeats: int) -> list[float]:
         for size in ((columns * TILE, rows * TILE), (TILE, TILE)):
             resize(picture, size)
         resized = time.thread_time()
-        engine.prepare_pass(engine.prepare_image(picture), masks, [0] * MASKS)
+        engine.prepare_pass(engine.prepare_image(picture), masks, [0] * MASKS, None)
         found.append(1e3 * (time.thread_time() - resized - (resized - started)))
     return found[1:]

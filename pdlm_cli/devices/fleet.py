@@ -99,8 +99,8 @@ class Fleet:
     def prepare_image(self, picture: Image.Image) -> Any:
         return prepare_image(picture, self._geometry)
 
-    def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int]) -> Any:
-        return prepare_pass(image, masks, self._geometry, seeds=seeds)
+    def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int], instruction: str | None) -> Any:
+        return prepare_pass(image, masks, self._geometry, seeds=seeds, instruction=instruction)
 
     def caption(self, passes: Sequence[Any]) -> list[PassResult]:
         """See `Engine`. A device that is broken is left out while there are others."""

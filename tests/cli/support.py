@@ -135,7 +135,7 @@ class StubEngine:
         self.images_prepared += 1
         return picture.size
 
-    def prepare_pass(self, image: Any, masks: np.ndarray, seeds: list[int]) -> Any:
+    def prepare_pass(self, image: Any, masks: np.ndarray, seeds: list[int], instruction: str | None) -> Any:
         assert masks.dtype == bool
         assert masks.shape[1:] == image[::-1]
         assert 1 <= len(masks) <= self.max_regions

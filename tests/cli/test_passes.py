@@ -11,15 +11,23 @@ PLANS = settings(max_examples=100, derandomize=True, deadline=None)
 
 
 @PLANS
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=25), st.integers(1, 7), st.randoms(use_true_random=False))
-def test_each_region_is_in_one_pass_whatever_the_order(widths: list[int], most: int, chance) -> None:
-    regions = [(f"key {i}", pack(box_mask(8, 8, 0, 0, width, 1))) for i, width in enumerate(widths)]
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.sampled_from([None, "What?", "Where?"])), min_size=1, max_size=25),
+    st.integers(1, 7),
+    st.randoms(use_true_random=False),
+)
+def test_each_region_is_in_one_pass_whatever_the_order(asked: list, most: int, chance) -> None:
+    regions = [(f"key {i}", pack(box_mask(8, 8, 0, 0, width, 1)), prompt) for i, (width, prompt) in enumerate(asked)]
 
     def plan() -> dict[str, frozenset[str]]:
-        passes = plan_passes([key for key, _ in regions], [mask for _, mask in regions], most)
-        sizes = [len(item.members) for item in passes]
-        assert max(sizes) - min(sizes) <= 1
-        assert max(sizes) <= most
+        keys, masks, prompts = zip(*regions, strict=True)
+        passes = plan_passes(keys, masks, prompts, most)
+        for prompt in set(prompts):
+            sizes = [len(item.members) for item in passes if item.prompt == prompt]
+            assert max(sizes) - min(sizes) <= 1
+            assert max(sizes) <= most
+            assert len(sizes) == -(-prompts.count(prompt) // most)
+        assert all(prompts[i] == item.prompt for item in passes for i in item.members)
         assert sorted(i for item in passes for i in item.members) == list(range(len(regions)))
         return {item.pass_id: frozenset(regions[i][0] for i in item.members) for item in passes}
 
@@ -30,7 +38,7 @@ def test_each_region_is_in_one_pass_whatever_the_order(widths: list[int], most: 
 
 def test_seven_regions_at_six_a_pass_are_four_and_three() -> None:
     masks = [pack(box_mask(9, 9, 0, 0, 1 + i, 1)) for i in range(7)]
-    assert [len(item.members) for item in plan_passes(list("abcdefg"), masks, 6)] == [4, 3]
+    assert [len(item.members) for item in plan_passes(list("abcdefg"), masks, [None] * 7, 6)] == [4, 3]
 
 
 def entry(regions: int) -> ImageEntry:

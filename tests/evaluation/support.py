@@ -49,7 +49,7 @@ class TellingEngine:
         assert picture.mode == "RGB"
         return None
 
-    def prepare_pass(self, image: Any, masks: np.ndarray, seeds: Sequence[int]) -> list[str]:
+    def prepare_pass(self, image: Any, masks: np.ndarray, seeds: Sequence[int], instruction: str | None) -> list[str]:
         assert 1 <= len(masks) == len(seeds) <= self.max_regions
         return [self._said[mask.tobytes()] for mask in masks]
 
