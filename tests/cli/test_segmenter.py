@@ -10,13 +10,13 @@ from PIL import Image
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.inputs import GRID
 from pdlm_cli.segmenter import Candidates, Frame, Segmenter, boxes_of, distinct, read_frame
-from tests.cli.tiny_sam import SIDE, write_sam, write_sam2
+from tests.cli.tiny_sam import SIDE, write_sam, write_sam2, write_sam3
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 90, 3), np.uint8))
 SMALL = {**GRID, "points": 6, "overlap": 0.9, "area": 0.0}
 
 
-@pytest.fixture(scope="module", params=[write_sam2, write_sam], ids=["sam2", "sam"])
+@pytest.fixture(scope="module", params=[write_sam3, write_sam2, write_sam], ids=["sam3", "sam2", "sam"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return request.param(tmp_path_factory.mktemp("sam"))
 

@@ -32,6 +32,36 @@ def write_sam2(folder: Path, *, score: float = 9.0) -> Path:
     return _written(model, folder, {"size": {"height": SIDE, "width": SIDE}}, score)
 
 
+def write_sam3(folder: Path) -> Path:
+    """The part of SAM 3 that is asked at points."""
+    from transformers import Sam3TrackerConfig, Sam3TrackerModel
+
+    patch = 16
+    backbone = {
+        "model_type": "sam3_vit_model",
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": SIDE,
+        "pretrain_image_size": SIDE // 2,
+        "patch_size": patch,
+        "window_size": 4,
+        "global_attn_indexes": [1],
+    }
+    vision = {
+        "model_type": "sam3_vision_model",
+        "backbone_config": backbone,
+        "backbone_feature_sizes": [[scale * SIDE // patch] * 2 for scale in (4, 2, 1)],
+        "fpn_hidden_size": WIDTH,
+    }
+    parts = _prompts_and_masks()
+    parts["prompt_encoder_config"]["patch_size"] = patch
+    torch.manual_seed(0)
+    model = Sam3TrackerModel(Sam3TrackerConfig(vision_config=vision, **parts))
+    return _written(model, folder, {"size": {"height": SIDE, "width": SIDE}}, 9.0)
+
+
 def write_sam(folder: Path) -> Path:
     from transformers import SamConfig, SamModel
 
