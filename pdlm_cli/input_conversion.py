@@ -84,10 +84,14 @@ def write_manifest(manifest: Manifest, sources: Sources, out: Path, *, embed: bo
     schema = ROW_AN_IMAGE if embed else ROW_A_REGION
     # Readers hold a page whole, and pages are only ended between write batches.
     options = {"write_batch_size": 1} if embed else {}
-    with open_atomic(out) as file, pq.ParquetWriter(file, schema, compression="zstd", **options) as writer:
+    with (
+        open_atomic(out) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", **options) as writer,
+        manifest.watched("converting") as entries,
+    ):
         rows: list[dict[str, Any]] = []
         weight = 0
-        for entry in manifest:
+        for entry in entries:
             regions = [_manifest_region(found) for found in _read_regions(entry, sources, converted)]
             if embed:
                 picture = _picture(entry, sources, converted)
@@ -112,7 +116,9 @@ def write_coco(manifest: Manifest, sources: Sources, out: Path) -> Converted:
         file.write(b'{"images": [')
         _write_items(file, (_coco_image(entry, sources) for entry in manifest))
         file.write(b'],\n"annotations": [')
-        _write_items(file, _coco_annotations(manifest, sources, converted, categories))
+        with manifest.watched("converting") as entries:
+            unique = manifest.region_ids_are_unique
+            _write_items(file, _coco_annotations(entries, sources, converted, categories, unique))
         file.write(b'],\n"categories": [')
         _write_items(file, ({"id": number, "name": name} for name, number in categories.items()))
         file.write(b"]}\n")
@@ -180,11 +186,10 @@ def _coco_image(entry: ImageEntry, sources: Sources) -> dict[str, Any]:
 
 
 def _coco_annotations(
-    manifest: Manifest, sources: Sources, converted: Converted, categories: dict[str, int]
+    entries: Iterable[ImageEntry], sources: Sources, converted: Converted, categories: dict[str, int], unique: bool
 ) -> Iterator[dict[str, Any]]:
-    """categories: numbers by name, filled on the way."""
-    unique = manifest.region_ids_are_unique
-    for entry in manifest:
+    """categories: numbers by name, filled on the way. unique: whether no two regions share an id."""
+    for entry in entries:
         for found in _read_regions(entry, sources, converted):
             region = found.region
             own_id = {"id": _number(region.region_id)}

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -106,13 +105,13 @@ class Inspection:
         return Group(*tables)
 
 
-def inspect(manifest: Manifest, sources: Sources, *, pictures: bool, looked_at: Callable[[int], object]) -> Inspection:
+def inspect(manifest: Manifest, sources: Sources, *, pictures: bool) -> Inspection:
     """Look at every region. pictures: also decode every picture, and hold the masks against them instead of against
-    the sizes that the input states. looked_at: is told of each image's number of regions."""
+    the sizes that the input states."""
     found = Inspection(manifest.format, manifest.sha256, manifest.images, manifest.regions)
-    for entry in manifest:
-        _look_at(entry, sources, pictures, found)
-        looked_at(len(entry.regions))
+    with manifest.watched("looking at") as entries:
+        for entry in entries:
+            _look_at(entry, sources, pictures, found)
     return found
 
 

@@ -14,6 +14,7 @@ from rich.logging import RichHandler
 from pdlm_cli.errors import OutputError
 
 log = logging.getLogger("pdlm_cli")
+chosen: tuple[Console, str] | None = None  # what `configure` returned last; a library alone shows no progress
 
 
 def configure(log_format: str) -> tuple[Console, str]:
@@ -21,20 +22,22 @@ def configure(log_format: str) -> tuple[Console, str]:
 
     Returns the console that progress and tables must share with the logs, and the form chosen.
     """
-    chosen = log_format
+    global chosen
+    form = log_format
     if log_format == "auto":
-        chosen = "rich" if sys.stderr.isatty() else "plain"
+        form = "rich" if sys.stderr.isatty() else "plain"
     console = LastingConsole(stderr=True)
     handler: logging.Handler
-    if chosen == "rich":
+    if form == "rich":
         handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
     else:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(JsonLines() if chosen == "json" else PlainLines())
+        handler.setFormatter(JsonLines() if form == "json" else PlainLines())
     log.setLevel(logging.INFO)
     log.propagate = False
     log.handlers = [handler]
-    return console, chosen
+    chosen = console, form
+    return chosen
 
 
 @contextmanager

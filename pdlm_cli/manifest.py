@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,9 +12,11 @@ from pdlm_cli.errors import InputError, PdlmError
 from pdlm_cli.inputs import MAX_REGIONS
 from pdlm_cli.json_stream import JsonStream
 from pdlm_cli.logs import log
+from pdlm_cli.progress import watched
 from pdlm_cli.readers import coco, folder, lvis, panoptic, paradlc, parquet, plain, sa1b, training
 from pdlm_cli.readers.json_shape import shape_of
-from pdlm_cli.region_index import RegionIndex, image_hash
+from pdlm_cli.readers.records import Records
+from pdlm_cli.region_index import RegionIds, RegionIndex, image_hash
 from pdlm_cli.regions import ImageEntry
 from pdlm_cli.stores import is_address, open_store
 
@@ -45,6 +47,10 @@ class Manifest:
 
     def __iter__(self) -> Iterator[ImageEntry]:
         return (entry for _, entry in self.index.images(self.selection, self.max_regions))
+
+    def watched(self, doing: str) -> AbstractContextManager[Iterator[ImageEntry]]:
+        """The images, told of by their regions as they are done with. doing: a word, such as merging."""
+        return watched(self, self.regions, doing=doing, unit="regions", weight=lambda entry: len(entry.regions))
 
     @property
     def images(self) -> int:
@@ -148,17 +154,22 @@ def _read_into(index: RegionIndex, location: str, format: str) -> tuple[str, str
         files = parquet_files(location)
         with ExitStack() as opened:
             records = parquet.read([(name, opened.enter_context(open_input(name))) for name in files], sha256)
-            index.fill(records, parquet.REGION_IDS, images_repeat=True)
+            _fill(index, records, parquet.REGION_IDS, images_repeat=True)
     elif container:
         store = open_store(location, option="--input")
         read = folder.read_sa1b if reader is sa1b else folder.read
-        index.fill(read(store, sha256.update), reader.REGION_IDS, images_repeat=False)
+        _fill(index, read(store, sha256.update), reader.REGION_IDS)
     else:
         with open_input(location) as file:
             stream = JsonStream(file)
-            index.fill(reader.read(stream.items()), reader.REGION_IDS, images_repeat=False)
+            _fill(index, reader.read(stream.items()), reader.REGION_IDS)
             sha256 = stream.sha256
     return reader.NAME, sha256.hexdigest()
+
+
+def _fill(index: RegionIndex, records: Records, region_ids: RegionIds, *, images_repeat: bool = False) -> None:
+    with watched(records, None, doing="reading the input", unit="records") as read:
+        index.fill(read, region_ids, images_repeat=images_repeat)
 
 
 def _container_reader(location: str, format: str) -> Any:

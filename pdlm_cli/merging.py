@@ -13,6 +13,7 @@ from pdlm_cli.finished import FinishedRun, take_rows
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import Manifest, shard_of
 from pdlm_cli.passes import plan_parts
+from pdlm_cli.progress import watched
 from pdlm_cli.report import Report
 from pdlm_cli.run_dir import RunDir
 from pdlm_cli.run_facts import differences, plan_sha256, table_metadata
@@ -39,12 +40,13 @@ def run(
         out.start(facts)
         report = Report(max_error_rate=facts["job"]["max_error_rate"])
         rows = [shard.rows() for shard in runs]
-        for part, images in groupby(plan_parts(manifest, facts["plan"]["part_rows"]), key=lambda item: item[0]):
-            merged = []
-            for _, entry in images:
-                shard = shard_of(entry.image_id, len(runs))
-                merged += take_rows(rows[shard], entry, runs[shard].path)
-            out.commit(part, merged, table_metadata(facts), complete=True)
+        with manifest.watched("merging") as entries:
+            for part, images in groupby(plan_parts(entries, facts["plan"]["part_rows"]), key=lambda item: item[0]):
+                merged = []
+                for _, entry in images:
+                    shard = shard_of(entry.image_id, len(runs))
+                    merged += take_rows(rows[shard], entry, runs[shard].path)
+                out.commit(part, merged, table_metadata(facts), complete=True)
         if not manifest.images:
             out.commit(0, [], table_metadata(facts), complete=True)
         if verify:
@@ -108,10 +110,11 @@ def _unsharded(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _compare(merged: FinishedRun, shards: Sequence[FinishedRun]) -> None:
     """Raise InputError unless the merged rows are those of the shards, each once and unchanged."""
     rows: list[Iterator[Any]] = [shard.rows() for shard in shards]
-    for row in merged.rows():
-        if row != next(rows[shard_of(row.image_id, len(rows))], None):
-            raise InputError(
-                f"region {row.region_id} of image {row.image_id} in {merged.path} is not that of its shard"
-            )
+    with watched(merged.rows(), merged.facts["input"]["regions"], doing="comparing", unit="rows") as written:
+        for row in written:
+            if row != next(rows[shard_of(row.image_id, len(rows))], None):
+                raise InputError(
+                    f"region {row.region_id} of image {row.image_id} in {merged.path} is not that of its shard"
+                )
     if any(next(left, None) is not None for left in rows):
         raise InputError(f"{merged.path} lacks rows of its shards")

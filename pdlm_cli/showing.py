@@ -17,6 +17,7 @@ from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import ConfigError, InputError, RegionError
 from pdlm_cli.images import load_image
 from pdlm_cli.masks import pack
+from pdlm_cli.progress import watched
 from pdlm_cli.readers.folder import PICTURE
 from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.run_dir import read_facts
@@ -35,11 +36,13 @@ def pages_of_run(run: Path, pictures: int) -> list[Image.Image]:
     facts = read_facts(run)
     said = _captions(run)
     manifest, sources = open_run_input(facts["job"])
+    wanted = planned(manifest, facts["plan"])
     pages = []
-    for entry in islice(planned(manifest, facts["plan"]), pictures):
-        known = [said.get(region_key(entry, region)) for region in entry.regions]
-        if any(text is not None for text in known):
-            pages.append(page_of(entry, sources, [text or "not captioned" for text in known]))
+    with watched(islice(wanted, pictures), min(pictures, wanted.images), doing="drawing", unit="pictures") as entries:
+        for entry in entries:
+            known = [said.get(region_key(entry, region)) for region in entry.regions]
+            if any(text is not None for text in known):
+                pages.append(page_of(entry, sources, [text or "not captioned" for text in known]))
     if not pages:
         raise InputError(f"{run}: no region of the first {pictures} pictures has a row")
     return pages

@@ -44,7 +44,6 @@ def inspect(
     """
     from pdlm_cli import inspection, logs
     from pdlm_cli.errors import OutputError
-    from pdlm_cli.progress import open_progress
     from pdlm_cli.sources import open_with_sources
     from pdlm_cli.stdout import print_line
 
@@ -52,8 +51,7 @@ def inspect(
     manifest, sources = open_with_sources(**options)
     if limit is not None:
         manifest = manifest.limited(limit)
-    with open_progress(manifest.regions, form, console, doing="looking at", unit="regions") as progress:
-        found = inspection.inspect(manifest, sources, pictures=pictures, looked_at=progress.advance)
+    found = inspection.inspect(manifest, sources, pictures=pictures)
     if preview is not None and manifest.images:
         try:
             inspection.preview(manifest, sources, 12).save(preview)

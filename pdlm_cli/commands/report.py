@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pdlm_cli.options import default_workers, moved_options
+from pdlm_cli.options import default_workers, logging_options, moved_options
 
 
 @click.command(short_help="Write a run as one page to look through: pictures, captions, errors, times.")
@@ -22,7 +22,10 @@ from pdlm_cli.options import default_workers, moved_options
     help="Pictures on the page, the first of the input; a photo adds about 40 kB.",
 )
 @moved_options
-def report(run: Path, output: Path | None, max_images: int, input_file: str | None, images: str | None) -> None:
+@logging_options
+def report(
+    run: Path, output: Path | None, max_images: int, input_file: str | None, images: str | None, log_format: str
+) -> None:
     """Write the folder RUN of `pdlm caption`, finished or not, as one HTML page.
 
     Pictures with their regions and captions, filters, errors with what to do about them, times, and what was run.
@@ -34,8 +37,10 @@ def report(run: Path, output: Path | None, max_images: int, input_file: str | No
       pdlm report out/
       pdlm report out/ --max-images 50 --output look.html
     """
+    from pdlm_cli import logs
     from pdlm_cli.report_page.page import write_report
 
+    logs.configure(log_format)
     written = write_report(
         run,
         output=output,
@@ -44,4 +49,4 @@ def report(run: Path, output: Path | None, max_images: int, input_file: str | No
         max_images=max_images,
         workers=default_workers(),
     )
-    click.echo(str(written), err=True)
+    logs.log.info("%s", written)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pdlm_cli.decode_options import decode_options, sampling_seed_option
-from pdlm_cli.options import model_options
+from pdlm_cli.options import logging_options, model_options
 
 
 @click.command(short_help="Draw captions beside their picture, or how a training run learnt.")
@@ -33,6 +33,7 @@ from pdlm_cli.options import model_options
 @model_options
 @decode_options
 @sampling_seed_option
+@logging_options
 def show(
     source: Path,
     masks: tuple[Path, ...],
@@ -44,6 +45,7 @@ def show(
     dtype: str,
     quantize: str | None,
     seed: int,
+    log_format: str,
     **decode: Any,
 ) -> None:
     """Caption regions of one IMAGE and draw them, or draw what `pdlm caption` wrote into the folder RUN. Of
@@ -61,6 +63,7 @@ def show(
       pdlm show out/ --pictures 12
       pdlm show out/train/tiny
     """
+    from pdlm_cli import logs
     from pdlm_cli.annotated import sheet
     from pdlm_cli.atomic import write_atomic
     from pdlm_cli.errors import ConfigError, OutputError
@@ -68,6 +71,7 @@ def show(
     from pdlm_cli.stdout import print_line, printable
     from pdlm_cli.training.curves import draw_curves, is_training_run
 
+    logs.configure(log_format)
     if source.is_dir() and masks:
         raise ConfigError(f"{source} is a folder, taken for a run, which has its masks already; leave MASKS out")
     if source.is_dir() and steps_gif is not None:
@@ -88,10 +92,10 @@ def show(
             print_line(f"{number}  {printable(caption)}")
         if steps_gif is not None and shown.gif is not None:
             write_atomic(steps_gif, shown.gif)
-            click.echo(f"wrote {steps_gif}", err=True)
+            logs.log.info("wrote %s", steps_gif)
     target = output or target
     try:
         save(target)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot write {target}: {error}") from error
-    click.echo(f"wrote {target}", err=True)
+    logs.log.info("wrote %s", target)

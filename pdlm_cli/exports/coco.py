@@ -22,9 +22,11 @@ def write(source: ExportSource, file: BinaryIO) -> None:
     file.write(b'{"info": ' + _json({"description": "captions by pdlm", "run_id": source.run.facts["run_id"]}))
     manifest, sources = source.open_input()
     unique = manifest.region_ids_are_unique
-    _write_list(file, "images", (_image(entry, rows, categories) for entry, rows in source.run.images(manifest)))
+    with source.images(manifest) as images:
+        _write_list(file, "images", (_image(entry, rows, categories) for entry, rows in images))
     _write_list(file, "categories", ({"id": number, "name": name} for name, number in categories.items()))
-    _write_list(file, "annotations", _annotations(source.run.images(manifest), sources, categories, unique))
+    with source.images(manifest) as images:
+        _write_list(file, "annotations", _annotations(images, sources, categories, unique))
     file.write(b"}\n")
 
 

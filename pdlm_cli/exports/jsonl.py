@@ -8,6 +8,7 @@ from pdlm_cli.exports.source import ExportSource
 
 
 def write(source: ExportSource, file: BinaryIO) -> None:
-    for row in source.rows():
-        values = asdict(row) | {"finished_at": row.finished_at.isoformat()}
-        file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
+    with source.rows() as rows:
+        for row in rows:
+            values = asdict(row) | {"finished_at": row.finished_at.isoformat()}
+            file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")

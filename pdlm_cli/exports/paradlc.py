@@ -15,10 +15,11 @@ from pdlm_cli.rows import Row
 def write(source: ExportSource, file: BinaryIO) -> None:
     coco = source.run.facts["input"]["format"] == "coco-instances"
     before = b"{\n"
-    for row in source.rows():
-        entry = json.dumps(mask_name(row, coco=coco)) + ": " + json.dumps({"caption": row.caption}, ensure_ascii=False)
-        file.write(before + entry.encode())
-        before = b",\n"
+    with source.rows() as rows:
+        for row in rows:
+            said = json.dumps({"caption": row.caption}, ensure_ascii=False)
+            file.write(before + f"{json.dumps(mask_name(row, coco=coco))}: {said}".encode())
+            before = b",\n"
     file.write((before if before == b"{\n" else b"\n") + b"}\n")
 
 

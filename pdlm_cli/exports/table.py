@@ -15,11 +15,12 @@ STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "
 def write(source: ExportSource, file: BinaryIO) -> None:
     names = [name for column in SCHEMA.names for name in (BOX if column == "bbox_xywh" else (column,))]
     file.write(_line(names))
-    for row in source.rows():
-        values = asdict(row)
-        values |= zip(BOX, values.pop("bbox_xywh") or (None,) * 4, strict=True)
-        values["finished_at"] = row.finished_at.isoformat()
-        file.write(_line([safe(values[name]) for name in names]))
+    with source.rows() as rows:
+        for row in rows:
+            values = asdict(row)
+            values |= zip(BOX, values.pop("bbox_xywh") or (None,) * 4, strict=True)
+            values["finished_at"] = row.finished_at.isoformat()
+            file.write(_line([safe(values[name]) for name in names]))
 
 
 def safe(value: Any) -> Any:

@@ -26,8 +26,8 @@ def write(source: ExportSource, file: BinaryIO) -> None:
     """Images without a caption, or whose picture is not there any more, are left out, and told of."""
     left_out, first = 0, ""
     manifest, sources = source.open_input()
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
-        for number, (entry, rows) in enumerate(source.run.images(manifest)):
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar, source.images(manifest) as images:
+        for number, (entry, rows) in enumerate(images):
             said = [(region, row) for region, row in zip(entry.regions, rows, strict=True) if row.caption is not None]
             try:
                 if not said:

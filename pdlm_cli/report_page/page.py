@@ -11,6 +11,7 @@ from pdlm_cli.annotated import INKS
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.errors import REMEDIES
 from pdlm_cli.html_page import inline, template
+from pdlm_cli.progress import watched
 from pdlm_cli.report_page.cards import Card, draw_cards, read_source
 from pdlm_cli.report_page.charts import charts, stages
 from pdlm_cli.report_page.record import RunRecord, read_run
@@ -53,7 +54,9 @@ def write_report(
     shown = list(islice(every, max_images))
     moved = {**job, "input": input_file or job["input"], "images": images or job["images"]}
     source = read_source(moved, record, shown)
-    cards = list(draw_cards(source, record.rows_of(shown), workers))
+    drawn = draw_cards(source, record.rows_of(shown), workers)
+    with watched(drawn, len(shown), doing="drawing", unit="pictures") as watched_cards:
+        cards = list(watched_cards)
     page = render(record, cards, _notes(record, cards, source.note, len(every)), len(every))
     target = output or folder / "report.html"
     write_atomic(target, page)

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ def test_csv_has_all_columns(finished: Path) -> None:
     assert [line["caption"] for line in table] == [row["caption"] or "" for row in rows]
     assert [float(table[1][name]) for name in ("bbox_x", "bbox_y", "bbox_width", "bbox_height")] == rows[1]["bbox_xywh"]
     assert table[2]["error_code"] == "bad_mask" and table[2]["bbox_x"] == ""
+
+
+@pytest.mark.parametrize(
+    ("form", "steps"),
+    [("jsonl", [1] * 5), ("csv", [1] * 5), ("paradlc", [1] * 5), ("coco", [3, 1, 1] * 2), ("webdataset", [3, 1, 1])],
+)
+def test_progress_counts_every_row(form: str, steps: list[int], finished: Path, told: Mapping[str, list[int]]) -> None:
+    exported(finished, form)
+    assert told["rows"] == steps
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum(a)", "\t=1", " =1", "\r=1", "＝1"])

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pdlm_cli.main import main
-from pdlm_cli.progress import LineProgress
 from tests.cli.sample_pictures import FOLDER
 from tests.cli.support import Dataset, box_mask, rle
 from tests.cli.test_help import ALL
@@ -50,11 +50,16 @@ def test_what_is_found_is_told_in_json(faulty: Dataset) -> None:
     assert with_pictures["problems"] == found["problems"] | {"missing_image": 1}
 
 
-def test_progress_counts_every_region(faulty: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
-    monkeypatch.setattr(LineProgress, "advance", lambda self, items: told.append(items))
+def test_progress_counts_every_region(faulty: Dataset, told: Mapping[str, list[int]]) -> None:
     assert pdlm("inspect", faulty.file, "--pictures").exit_code == 3
-    assert told == [5, 1, 1]
+    assert told["regions"] == [5, 1, 1]
+
+
+@pytest.mark.parametrize("to", ["manifest", "coco"])
+def test_conversion_tells_of_what_is_read_and_written(to: str, faulty: Dataset, told: Mapping[str, list[int]]) -> None:
+    assert pdlm("convert", to, faulty.file, faulty.folder / "out").exit_code == 3
+    assert told["records"] == [1] * sum(len(faulty.coco[key]) for key in ("images", "annotations", "categories"))
+    assert told["regions"] == [5, 1, 1]
 
 
 def test_tables_for_people_go_to_stderr_and_cannot_style_it(faulty: Dataset) -> None:

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ def test_merged_shards_are_the_run_that_was_not_sharded(dataset: Dataset, tmp_pa
     assert again.exit_code == 3
     assert "is finished: 25 rows" in again.stderr
     assert pdlm("merge", *shards, "--output", tmp_path / "out").exit_code == 3
+
+
+def test_progress_counts_every_row(shards: list[Path], tmp_path: Path, told: Mapping[str, list[int]]) -> None:
+    told["regions"].clear()  # of the shards
+    assert pdlm("merge", *shards, "--output", tmp_path / "out", "--verify").exit_code == 3
+    assert sum(told["regions"]) == 25 and len(told["regions"]) == 11
+    assert told["rows"] == [1] * 25
 
 
 def spoil(path: Path) -> None:

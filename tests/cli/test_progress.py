@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pdlm_cli import logs, progress
-from pdlm_cli.progress import BarProgress, LineProgress, open_progress
+from pdlm_cli.progress import BarProgress, LineProgress, open_progress, watched
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
@@ -51,6 +51,50 @@ def test_what_earlier_runs_did_counts_for_no_rate(form: str, monkeypatch: pytest
         if isinstance(shown, LineProgress):
             shown.line()
     assert "30/50" in stream.getvalue() if form == "rich" else told == ["30 of 50 regions, 1.00 regions/s, 20 s left"]
+
+
+@pytest.mark.parametrize("wait", [0.0, 60.0])
+def test_a_bar_is_only_shown_for_what_lasts(wait: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BEFORE_BAR", wait)
+    stream = io.StringIO()
+    monkeypatch.setattr(logs, "chosen", (Console(file=stream, force_terminal=True, width=120), "rich"))
+    with watched("abc", None, doing="reading", unit="letters") as letters:
+        assert list(letters) == ["a", "b", "c"]
+    assert ("3/?" in stream.getvalue()) == (wait == 0)
+    assert bool(stream.getvalue()) == (wait == 0)
+
+
+def test_a_bar_may_be_shown_within_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BEFORE_BAR", 0.0)
+    stream = io.StringIO()
+    monkeypatch.setattr(logs, "chosen", (Console(file=stream, force_terminal=True, width=120), "rich"))
+    with (
+        watched("ab", 2, doing="captioning", unit="letters") as outer,
+        watched("abc", 3, doing="exporting", unit="letters") as inner,
+    ):
+        assert len([*outer, *inner]) == 5
+    assert "2/2" in stream.getvalue() and "3/3" in stream.getvalue()
+
+
+def test_nothing_is_told_where_nobody_chose_a_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logs, "chosen", None)
+    monkeypatch.setattr(progress, "open_progress", None)
+    with watched("abc", 3, doing="reading", unit="letters") as letters:
+        assert list(letters) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
+
+
+def test_lines_may_be_of_a_number_that_nobody_knows(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level("INFO", "pdlm_cli"),
+        open_progress(None, "plain", Console(), doing="", unit="records") as lines,
+    ):
+        assert isinstance(lines, LineProgress)
+        lines.advance(7)
+        lines.line()
+    assert caplog.messages[0].startswith("7 records, ") and "left" not in caplog.text
 
 
 def test_a_log_that_was_cut_in_a_line_goes_on_in_the_next(tmp_path: Path) -> None:

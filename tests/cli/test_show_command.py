@@ -1,8 +1,9 @@
 """`pdlm show`: captions beside their picture."""
 
 import io
+import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,11 @@ def test_many_steps_make_no_more_frames_than_there_is_room_for() -> None:
         assert gif.n_frames <= MOST_FRAMES + 1
 
 
-def test_more_captions_than_a_gif_holds_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_more_captions_than_a_gif_holds_are_refused(tmp_path: Path) -> None:
     arguments = [MASKS[0]] * (MOST_REGIONS + 1)
     result = pdlm("show", PHOTO / "demo.jpg", *arguments, "--steps-gif", tmp_path / "steps.gif", *FAST)
     assert result.exit_code == 2
-    assert f"room for {MOST_REGIONS} captions" in caplog.text
+    assert f"room for {MOST_REGIONS} captions" in result.stderr
 
 
 def test_masks_may_come_from_an_annotation_file(tmp_path: Path) -> None:
@@ -158,6 +159,18 @@ def test_pictures_of_a_run_are_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert pdlm("caption", "--input", dataset.file, "--output", out, "--shard", "1/2", "--dry-run-model").exit_code == 0
     assert pdlm("show", out, "--pictures", 1).exit_code == 0
+
+
+def test_progress_counts_every_picture_and_logs_may_be_json(tmp_path: Path, told: Mapping[str, list[int]]) -> None:
+    dataset = Dataset(tmp_path)
+    for _ in range(3):
+        dataset.region(dataset.image())
+    dataset.write()
+    out = tmp_path / "out"
+    assert pdlm("caption", "--input", dataset.file, "--output", out, "--dry-run-model").exit_code == 0
+    result = pdlm("show", out, "--pictures", 2, "--log-format", "json")
+    assert told["pictures"] == [1, 1]
+    assert json.loads(result.stderr.splitlines()[-1])["message"] == f"wrote {out / 'pictures.png'}"
 
 
 @pytest.mark.parametrize("damaged", ["_pdlm/run.json", "data/part-00000.parquet"])
@@ -226,13 +239,13 @@ def test_an_outline_follows_its_mask() -> None:
         ([REPOSITORY / "README.md", MASKS[0]], "cannot be decoded"),
     ],
 )
-def test_what_cannot_be_shown_is_said(arguments: list[Path], message: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_shown_is_said(arguments: list[Path], message: str) -> None:
     result = pdlm("show", *arguments, *FAST)
     assert result.exit_code in (2, 4)
-    assert message in caplog.text
+    assert message in result.stderr
 
 
-def test_a_target_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_target_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], "--output", tmp_path / "no" / "page.png", *FAST)
     assert result.exit_code == 5
-    assert "cannot write" in caplog.text
+    assert "cannot write" in result.stderr

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -45,6 +46,15 @@ def test_pictures_outlines_and_captions_are_on_the_page(dataset: Dataset) -> Non
     assert region["pin"] == [350, 67]
     with Image.open(io.BytesIO(base64.b64decode(card["src"].removeprefix("data:image/webp;base64,")))) as small:
         assert small.size == (512, 341)
+
+
+def test_progress_counts_every_picture_and_logs_may_be_json(dataset: Dataset, told: Mapping[str, list[int]]) -> None:
+    for _ in range(5):
+        dataset.region(dataset.image())
+    out = caption_run(dataset)
+    result = report(out, "--max-images", 3, "--log-format", "json")
+    assert told["pictures"] == [1, 1, 1]
+    assert "3 of 5 pictures" in json.loads(result.stderr.splitlines()[-1])["message"]
 
 
 def test_pictures_beyond_the_limit_are_left_out_and_this_is_said(dataset: Dataset) -> None:
