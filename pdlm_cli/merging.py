@@ -12,6 +12,7 @@ from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.finished import FinishedRun, take_rows
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import Manifest, shard_of
+from pdlm_cli.moved import Moved
 from pdlm_cli.passes import plan_parts
 from pdlm_cli.report import Report
 from pdlm_cli.run_dir import RunDir
@@ -29,7 +30,7 @@ def run(
     """
     console, form = logs.configure(log_format)
     runs = one_of_each([FinishedRun(path) for path in shards])
-    manifest, _ = runs[0].input(input, sharded=False)
+    manifest, _ = runs[0].input(Moved(input), sharded=False)
     facts = merged_facts(runs, manifest, output)
     if output.resolve() in {shard.path.resolve() for shard in runs}:
         raise ConfigError(f"{output} is one of the shards; choose another --output")

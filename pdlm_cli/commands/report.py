@@ -22,7 +22,14 @@ from pdlm_cli.options import default_workers, moved_options
     help="Pictures on the page, the first of the input; a photo adds about 40 kB.",
 )
 @moved_options
-def report(run: Path, output: Path | None, max_images: int, input_file: str | None, images: str | None) -> None:
+def report(
+    run: Path,
+    output: Path | None,
+    max_images: int,
+    input_file: str | None,
+    images: str | None,
+    mask_pictures: str | None,
+) -> None:
     """Write the folder RUN of `pdlm caption`, finished or not, as one HTML page.
 
     Pictures with their regions and captions, filters, errors with what to do about them, times, and what was run.
@@ -34,13 +41,13 @@ def report(run: Path, output: Path | None, max_images: int, input_file: str | No
       pdlm report out/
       pdlm report out/ --max-images 50 --output look.html
     """
+    from pdlm_cli.moved import Moved
     from pdlm_cli.report_page.page import write_report
 
     written = write_report(
         run,
         output=output,
-        input_file=input_file,
-        images=images,
+        moved=Moved(input_file, images, mask_pictures),
         max_images=max_images,
         workers=default_workers(),
     )

@@ -11,6 +11,7 @@ from pdlm_cli.annotated import INKS
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.errors import REMEDIES
 from pdlm_cli.html_page import inline, template
+from pdlm_cli.moved import UNMOVED, Moved
 from pdlm_cli.report_page.cards import Card, draw_cards, read_source
 from pdlm_cli.report_page.charts import charts, stages
 from pdlm_cli.report_page.record import RunRecord, read_run
@@ -36,23 +37,20 @@ def write_report(
     folder: Path,
     *,
     output: Path | None = None,
-    input_file: str | None = None,
-    images: str | None = None,
+    moved: Moved = UNMOVED,
     max_images: int = MAX_IMAGES,
     workers: int,
 ) -> Written:
     """The page over a run of `pdlm caption`, as `output` or report.html in its folder.
 
-    input_file, images: where they are now, if not where the run found them. max_images: the first of the input that are
+    moved: where its input lies now. max_images: the first of the input that are
     shown; numbers, charts and errors are those of all. workers: threads that draw pictures. Raises ConfigError,
     InputError, OutputError.
     """
     record = read_run(folder)
-    job = record.run["job"]
     every = record.image_ids()
     shown = list(islice(every, max_images))
-    moved = {**job, "input": input_file or job["input"], "images": images or job["images"]}
-    source = read_source(moved, record, shown)
+    source = read_source(moved.applied_to(record.run["job"]), record, shown)
     cards = list(draw_cards(source, record.rows_of(shown), workers))
     page = render(record, cards, _notes(record, cards, source.note, len(every)), len(every))
     target = output or folder / "report.html"
