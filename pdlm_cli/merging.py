@@ -38,24 +38,44 @@ def run(
         if out.earlier is not None and out.earlier.get("merged_from") != facts["merged_from"]:
             raise ConfigError(f"{output} holds another run; pass --overwrite to replace it, or choose another --output")
         out.start(facts)
-        report = Report(max_error_rate=facts["job"]["max_error_rate"])
-        rows = [shard.rows() for shard in runs]
-        for part, images in groupby(plan_parts(manifest, facts["plan"]["part_rows"]), key=lambda item: item[0]):
-            merged = []
-            for _, entry in images:
-                shard = shard_of(entry.image_id, len(runs))
-                merged += take_rows(rows[shard], entry, runs[shard].path)
-            out.commit(part, merged, table_metadata(facts), complete=True)
-        if not manifest.images:
-            out.commit(0, [], table_metadata(facts), complete=True)
-        if verify:
-            _compare(FinishedRun(output), runs)
-            log.info("%s holds every row of the %d shards, unchanged", output, len(runs))
-        report.table(out.markers.values())
-        out.finish(report.summary(), success=report.exit_code == 0)
-    log.info("%d rows of %d shards, %d of them errors, in %s", report.rows, len(runs), report.errors.total(), output)
+        with logs.also_to(out.log_path):
+            report = _merge(runs, manifest, facts, out, verify=verify)
     if form != "json":
         console.print(report.render())
+    return report
+
+
+def _merge(
+    runs: Sequence[FinishedRun], manifest: Manifest, facts: Mapping[str, Any], out: RunDir, *, verify: bool
+) -> Report:
+    """runs: in the order of their shards. facts: run.json of the merged run."""
+    about = {"facts": {"event": "start", **facts}}
+    log.info("merging %d regions from %d shards", manifest.regions, len(runs), extra=about)
+    report = Report(max_error_rate=facts["job"]["max_error_rate"], timed=False)
+    rows = [shard.rows() for shard in runs]
+    for part, images in groupby(plan_parts(manifest, facts["plan"]["part_rows"]), key=lambda item: item[0]):
+        merged = []
+        for _, entry in images:
+            shard = shard_of(entry.image_id, len(runs))
+            taken = take_rows(rows[shard], entry, runs[shard].path)
+            report.merged(taken)
+            merged += taken
+        out.commit(part, merged, table_metadata(facts), complete=True)
+    if not manifest.images:
+        out.commit(0, [], table_metadata(facts), complete=True)
+    if verify:
+        _compare(FinishedRun(out.path), runs)
+        log.info("%s holds every row of the %d shards, unchanged", out.path, len(runs))
+    report.table(out.markers.values())
+    out.finish(report.summary(), success=report.exit_code == 0)
+    log.info(
+        "%d rows of %d shards, %d of them errors, in %s",
+        report.rows,
+        len(runs),
+        report.errors.total(),
+        out.path,
+        extra={"facts": {"event": "end", **report.summary()}},
+    )
     return report
 
 

@@ -84,7 +84,7 @@ def render(record: RunRecord, cards: Sequence[Card], notes: Sequence[str], image
 def _summary(record: RunRecord, images: int) -> list[str]:
     rows, captions = record.numbers.num_rows, record.count("ok")
     said = [f"{captions:,} of {rows:,} regions captioned", f"{images:,} {'picture' if images == 1 else 'pictures'}"]
-    if record.stats is not None:
+    if record.stats is not None and record.stats["seconds"] is not None:
         said.append(f"{record.stats['seconds']:,.1f} s")
     return [*said, _model(record.run), record.run["created_at"][:16].replace("T", " ")]
 
@@ -121,7 +121,8 @@ def _facts(record: RunRecord) -> dict[str, list[tuple[str, str]]]:
     }
     numbers: dict[str, Any] = {"rows": record.numbers.num_rows, "captions": record.count("ok")}
     if stats is not None:
-        numbers |= {name: stats[name] for name in ("passes", "tokens_generated", "seconds", "regions_per_second")}
+        names = ("passes", "tokens_generated", "seconds", "regions_per_second")
+        numbers |= {name: stats[name] for name in names if stats[name] is not None}
     groups: dict[str, Mapping[str, Any]] = {
         "Model": {"model": _model(run), **engine},
         "Settings": {**job["decode"], "seed": job["seed"], "batch_size": job["batch_size"]},
