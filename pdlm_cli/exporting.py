@@ -10,6 +10,7 @@ from pdlm_cli.exports import EXPORTS, coco, jsonl, paradlc, table, webdataset
 from pdlm_cli.exports.source import ExportSource
 from pdlm_cli.finished import FinishedRun
 from pdlm_cli.logs import log
+from pdlm_cli.moved import UNMOVED, Moved
 
 WRITERS: dict[str, Callable[[ExportSource, BinaryIO], None]] = {
     "coco": coco.write,
@@ -21,14 +22,14 @@ WRITERS: dict[str, Callable[[ExportSource, BinaryIO], None]] = {
 assert WRITERS.keys() == EXPORTS.keys()
 
 
-def export(run: Path, form: str, target: Path, *, input: str | None = None, images: str | None = None) -> None:
+def export(run: Path, form: str, target: Path, moved: Moved = UNMOVED) -> None:
     """Write the run in the directory `run` to the file `target`. form: a key of WRITERS.
 
-    input, images: where the input and its pictures lie now, None if they have not been moved. Raises ConfigError if the
-    run is not finished, InputError if it is damaged or needs an input that is not there, OutputError.
+    moved: where its input lies now. Raises ConfigError if the run is not finished, InputError if it is damaged or needs
+    an input that is not there, OutputError.
     """
     finished = FinishedRun(run)
-    source = ExportSource(finished, input, images)
+    source = ExportSource(finished, moved)
     try:
         with open_atomic(target) as file:
             WRITERS[form](source, file)

@@ -8,12 +8,13 @@ from typing import Any
 from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.manifest import Manifest
 from pdlm_cli.markers import part_path, verified_markers
+from pdlm_cli.moved import UNMOVED, Moved
 from pdlm_cli.parquet import read_rows
 from pdlm_cli.regions import ImageEntry, region_key
 from pdlm_cli.rows import Row
 from pdlm_cli.run_dir import read_facts
 from pdlm_cli.run_facts import planned
-from pdlm_cli.run_input import open_run_input
+from pdlm_cli.run_input import open_again
 from pdlm_cli.sources import Sources
 
 
@@ -36,23 +37,15 @@ class FinishedRun:
         for index in sorted(self.markers):
             yield from read_rows(part_path(self.path, index))
 
-    def input(
-        self, path: str | None = None, images: str | None = None, *, sharded: bool = True
-    ) -> tuple[Manifest, Sources]:
-        """The input of the run, and where its pictures are. path, images: where they lie now, None if they have not
-        been moved. sharded: only the run's shard.
+    def input(self, moved: Moved = UNMOVED, *, sharded: bool = True) -> tuple[Manifest, Sources]:
+        """The input of the run, and where its pictures are. moved: where they lie now. sharded: only the run's shard.
 
         Raises InputError if it is not there, or not the same any more.
         """
-        job = self.facts["job"]
-        moved = {**job, "input": path or job["input"], "images": images or job["images"]}
-        try:
-            manifest, sources = open_run_input(moved)
-        except InputError as error:
-            raise InputError(f"{error}; {self.path} was made from it: --input says where it lies now") from error
+        manifest, sources = open_again(self.path, self.facts["job"], moved)
         if manifest.sha256 != self.facts["hashes"]["input"]:
             raise InputError(
-                f"{moved['input']} is not what {self.path} was made from, or it has changed; --input names another"
+                f"{manifest.path} is not what {self.path} was made from, or it has changed; --input names another"
             )
         plan = self.facts["plan"]
         return planned(manifest, plan if sharded else {**plan, "shard": None}), sources

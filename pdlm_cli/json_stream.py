@@ -102,6 +102,14 @@ class JsonStream:
                 raise self._error(error.msg, error.pos) from None
             except RecursionError:
                 raise strict_json.too_deep() from None
+            except strict_json.Refused:
+                raise
+            except ValueError:
+                number = strict_json.long_number(self._text, self._at)
+                if number.end() > len(self._text) - 3 and self._more():  # it may go on, see below
+                    continue
+                at = number.start()
+                raise strict_json.too_long(number, self._line(at), self._column_of(at)) from None
             # A number at the end of what was read may go on, and does so after "1." or "1e-".
             if end > len(self._text) - 3 and self._text[end - 1] not in '}]"' and self._more():
                 continue
@@ -159,7 +167,9 @@ class JsonStream:
     def _line(self, at: int) -> int:
         return self._lines + self._text.count("\n", 0, at) + 1
 
-    def _error(self, message: str, at: int) -> ValueError:
+    def _column_of(self, at: int) -> int:
         last = self._text.rfind("\n", 0, at)
-        column = at - last if last >= 0 else self._column + at + 1
-        return ValueError(f"not valid JSON at line {self._line(at)}, column {column}: {message}")
+        return at - last if last >= 0 else self._column + at + 1
+
+    def _error(self, message: str, at: int) -> ValueError:
+        return ValueError(f"not valid JSON at line {self._line(at)}, column {self._column_of(at)}: {message}")

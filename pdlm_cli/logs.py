@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.logging import RichHandler
 
-from pdlm_cli.errors import OutputError
+from pdlm_cli.errors import OutputError, PdlmError
 
 log = logging.getLogger("pdlm_cli")
 chosen: tuple[Console, str] | None = None  # what `configure` returned last; a library alone shows no progress
@@ -42,14 +42,26 @@ def configure(log_format: str) -> tuple[Console, str]:
 
 @contextmanager
 def also_to(path: Path) -> Iterator[None]:
-    """Append the logs to a file as JSON lines, whatever stderr shows."""
+    """Append the logs to a file as JSON lines, whatever stderr shows, and the error that ends the block."""
     handler = RunLog(path)
     log.addHandler(handler)
     try:
         yield
+    except Exception as error:
+        handler.handle(ending(error))  # in this file alone: `main` tells stderr, after the file was closed
+        raise
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def ending(error: Exception) -> logging.LogRecord:
+    """The event of an error that ends a command: a bug comes with its traceback, any other says enough itself."""
+    message, traceback = str(error), None
+    if not isinstance(error, PdlmError):
+        message = f"a bug in pdlm, please report it with its traceback: {type(error).__name__}: {error}"
+        traceback = (type(error), error, error.__traceback__)
+    return log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (message,), traceback)
 
 
 class LastingConsole(Console):
@@ -88,13 +100,13 @@ def _last_byte(path: Path) -> bytes:
 
 
 class PlainLines(logging.Formatter):
-    """`12:30:01 INFO: message`, one line an event."""
+    """`12:30:01 INFO: message`, one line an event; below that of a bug its traceback, as Python prints it."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s: %(message)s", "%H:%M:%S")
 
-    def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("\n", "\\n").replace("\r", "\\r")
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return super().formatMessage(record).replace("\n", "\\n").replace("\r", "\\r")
 
 
 class JsonLines(logging.Formatter):

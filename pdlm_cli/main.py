@@ -28,6 +28,8 @@ COMMANDS = {
     "bench": "Measure how fast captions come.",
 }
 
+BUG = 1  # exit code; those of errors that are expected are in `errors`
+
 
 class LazyGroup(click.Group):
     """Imports `pdlm_cli.commands.<name>` only when `<name>` is asked for."""
@@ -57,6 +59,13 @@ class LazyGroup(click.Group):
         except Interrupted as signal:
             logging.getLogger("pdlm_cli").error("stopped by %s with nothing to finish", signal.name)
             ctx.exit(signal.exit_code)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # click's own to handle
+        except Exception as error:
+            from pdlm_cli.logs import ending
+
+            logging.getLogger("pdlm_cli").handle(ending(error))
+            ctx.exit(BUG)
 
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

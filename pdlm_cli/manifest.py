@@ -1,6 +1,7 @@
 """An input of any format and size as a stream of images with regions. Formats are told by structure, not by name."""
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -25,6 +26,7 @@ JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, sa1b, paradlc, plain, tra
 PARQUET_MAGIC = b"PAR1"
 TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}  # how they begin
+PICTURE_BEGINS = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -191,12 +193,17 @@ def _file_reader(location: str, format: str) -> Any:
     if format != "auto":
         return next(reader for reader in (*JSON_READERS, parquet) if format == reader.NAME)
     with open_input(location) as file:
-        beginning = file.read(len(PARQUET_MAGIC))
-        if beginning == PARQUET_MAGIC:
+        beginning = file.read(12)
+        if beginning.startswith(PARQUET_MAGIC):
             return parquet
         for magic, packer in COMPRESSED.items():
             if beginning.startswith(magic):
                 raise ValueError(f"it is compressed by {packer}; expected an annotation file or a folder: unpack it")
+        if PICTURE_BEGINS.match(beginning):
+            raise ValueError(
+                "it is a picture; expected an annotation file, or a folder of pictures with masks. "
+                "`pdlm show PICTURE MASKS` captions a single one"
+            )
         file.seek(0)
         shape = shape_of(JsonStream(file).items())
     for reader in JSON_READERS:

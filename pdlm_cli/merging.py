@@ -12,6 +12,7 @@ from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.finished import FinishedRun, take_rows
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import Manifest, shard_of
+from pdlm_cli.moved import Moved
 from pdlm_cli.passes import plan_parts
 from pdlm_cli.progress import watched
 from pdlm_cli.report import Report
@@ -30,7 +31,7 @@ def run(
     """
     console, form = logs.configure(log_format)
     runs = one_of_each([FinishedRun(path) for path in shards])
-    manifest, _ = runs[0].input(input, sharded=False)
+    manifest, _ = runs[0].input(Moved(input), sharded=False)
     facts = merged_facts(runs, manifest, output)
     if output.resolve() in {shard.path.resolve() for shard in runs}:
         raise ConfigError(f"{output} is one of the shards; choose another --output")
@@ -38,25 +39,45 @@ def run(
         if out.earlier is not None and out.earlier.get("merged_from") != facts["merged_from"]:
             raise ConfigError(f"{output} holds another run; pass --overwrite to replace it, or choose another --output")
         out.start(facts)
-        report = Report(max_error_rate=facts["job"]["max_error_rate"])
-        rows = [shard.rows() for shard in runs]
-        with manifest.watched("merging") as entries:
-            for part, images in groupby(plan_parts(entries, facts["plan"]["part_rows"]), key=lambda item: item[0]):
-                merged = []
-                for _, entry in images:
-                    shard = shard_of(entry.image_id, len(runs))
-                    merged += take_rows(rows[shard], entry, runs[shard].path)
-                out.commit(part, merged, table_metadata(facts), complete=True)
-        if not manifest.images:
-            out.commit(0, [], table_metadata(facts), complete=True)
-        if verify:
-            _compare(FinishedRun(output), runs)
-            log.info("%s holds every row of the %d shards, unchanged", output, len(runs))
-        report.table(out.markers.values())
-        out.finish(report.summary(), success=report.exit_code == 0)
-    log.info("%d rows of %d shards, %d of them errors, in %s", report.rows, len(runs), report.errors.total(), output)
+        with logs.also_to(out.log_path):
+            report = _merge(runs, manifest, facts, out, verify=verify)
     if form != "json":
         console.print(report.render())
+    return report
+
+
+def _merge(
+    runs: Sequence[FinishedRun], manifest: Manifest, facts: Mapping[str, Any], out: RunDir, *, verify: bool
+) -> Report:
+    """runs: in the order of their shards. facts: run.json of the merged run."""
+    about = {"facts": {"event": "start", **facts}}
+    log.info("merging %d regions from %d shards", manifest.regions, len(runs), extra=about)
+    report = Report(max_error_rate=facts["job"]["max_error_rate"], timed=False)
+    rows = [shard.rows() for shard in runs]
+    with manifest.watched("merging") as entries:
+        for part, images in groupby(plan_parts(entries, facts["plan"]["part_rows"]), key=lambda item: item[0]):
+            merged = []
+            for _, entry in images:
+                shard = shard_of(entry.image_id, len(runs))
+                taken = take_rows(rows[shard], entry, runs[shard].path)
+                report.merged(taken)
+                merged += taken
+            out.commit(part, merged, table_metadata(facts), complete=True)
+    if not manifest.images:
+        out.commit(0, [], table_metadata(facts), complete=True)
+    if verify:
+        _compare(FinishedRun(out.path), runs)
+        log.info("%s holds every row of the %d shards, unchanged", out.path, len(runs))
+    report.table(out.markers.values())
+    out.finish(report.summary(), success=report.exit_code == 0)
+    log.info(
+        "%d rows of %d shards, %d of them errors, in %s",
+        report.rows,
+        len(runs),
+        report.errors.total(),
+        out.path,
+        extra={"facts": {"event": "end", **report.summary()}},
+    )
     return report
 
 

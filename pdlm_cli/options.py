@@ -122,7 +122,7 @@ def shard_option(text: str) -> Callable[[Command], Command]:
 
 
 def moved_options(command: Command) -> Command:
-    """--input and --images of a finished run: where they are by now."""
+    """--input, --images and --masks of a finished run: where they are by now. See moved.Moved."""
     return in_order(
         command,
         click.option(
@@ -135,6 +135,12 @@ def moved_options(command: Command) -> Command:
             "--images",
             metavar="FOLDER|ARCHIVE|ADDRESS",
             help="Where its pictures lie now.  [default: where they lay]",
+        ),
+        click.option(
+            "--masks",
+            "mask_pictures",
+            metavar="FOLDER|ARCHIVE|ADDRESS",
+            help="Where its mask pictures lie now, if it names any.  [default: where they lay]",
         ),
     )
 

@@ -24,9 +24,11 @@ class Report:
     run, to which passes, tokens and times belong.
     """
 
-    def __init__(self, *, max_error_rate: float) -> None:
-        """max_error_rate: share of error rows, 0 to 1, up to which the run still counts as a success."""
+    def __init__(self, *, max_error_rate: float, timed: bool = True) -> None:
+        """max_error_rate: share of error rows, 0 to 1, up to which the run still counts as a success. timed: False for
+        rows that other runs have made, each in a time of its own."""
         self.max_error_rate = max_error_rate
+        self.timed = timed
         self.ok = 0
         self.errors: Counter[str] = Counter()
         self.images = 0
@@ -71,6 +73,11 @@ class Report:
         self.milliseconds["encode"] += encode_ms
         self.milliseconds["decode"] += decode_ms
 
+    def merged(self, rows: Sequence[Row]) -> None:
+        """Count the rows of one image that another run has made, and the passes that they came from."""
+        self.image(rows)
+        self.passes += len({row.pass_id for row in rows if row.error_code is None})
+
     @property
     def rows(self) -> int:
         return self.ok + self.errors.total()
@@ -98,7 +105,7 @@ class Report:
         return 3 if self.error_rate > self.max_error_rate else 0
 
     def summary(self) -> dict[str, Any]:
-        """For stats.json and --json; times in seconds unless the name says milliseconds."""
+        """For stats.json and --json; times in seconds unless the name says milliseconds, None if not timed."""
         return {
             "exit_code": self.exit_code,
             "interrupted": self.stop_signal is not None,
@@ -113,13 +120,15 @@ class Report:
             "incidents": dict(self.incidents),
             "tokens_generated": self.tokens,
             "tokens_per_forward": round(self.tokens / self.denoise_steps, 3) if self.denoise_steps else None,
-            "seconds": round(self.seconds, 3),
-            "regions_per_second": round(self.made / self.seconds, 3) if self.seconds else None,
+            "seconds": round(self.seconds, 3) if self.timed else None,
+            "regions_per_second": round(self.made / self.seconds, 3) if self.timed and self.seconds else None,
             "device_idle": [
                 {"device": name, "seconds": round(seconds, 3), "share": round(share, 4)}
                 for name, seconds, share in self.idle()
             ],
-            "milliseconds": {name: round(spent, 3) for name, spent in self.milliseconds.items()},
+            "milliseconds": (
+                {name: round(spent, 3) for name, spent in self.milliseconds.items()} if self.timed else None
+            ),
         }
 
     def to_json(self) -> str:
@@ -139,8 +148,9 @@ class Report:
         for name, count in self.incidents.items():
             if count:
                 numbers.add_row(name.replace("_", " "), str(count))
-        numbers.add_row("seconds", f"{self.seconds:.1f}")
-        if self.seconds:
+        if self.timed:
+            numbers.add_row("seconds", f"{self.seconds:.1f}")
+        if self.timed and self.seconds:
             numbers.add_row("regions/s", f"{self.made / self.seconds:.2f}")
         for name, seconds, share in self.idle():
             numbers.add_row(f"{name} idle", f"{seconds:.1f} s, {share:.0%}")

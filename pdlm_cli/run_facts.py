@@ -16,6 +16,7 @@ from pdlm_cli import __version__
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.manifest import Manifest
 from pdlm_cli.parquet import SCHEMA_VERSION
+from pdlm_cli.stores import is_address
 
 if TYPE_CHECKING:
     from pdlm_cli.caption_job import CaptionJob
@@ -106,7 +107,12 @@ def continued(earlier: Mapping[str, Any], now: Mapping[str, Any], *, attempt: in
 
 def refuse_another(folder: Path, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise ConfigError, naming every difference, unless `now` would give the rows of the run `earlier` in `folder`."""
-    found = [f"{what} was {before}, now it is {after}" for what, before, after in differences(earlier, now)]
+    different = [*differences(earlier, now)]
+    # Not among the differences: each shard has them where its machine has them, as it has the pictures.
+    masks = earlier["job"]["masks"], now["job"]["masks"]
+    if not _same_place(*masks):
+        different.append(("--masks", _shown(masks[0]), _shown(masks[1])))
+    found = [f"{what} was {before}, now it is {after}" for what, before, after in different]
     if found:
         raise ConfigError(
             f"{folder} holds another run: {'; '.join(found)}. Repeat its settings to go on with it, pass --overwrite "
@@ -132,6 +138,12 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tu
     if one["hashes"]["input"] != other["hashes"]["input"]:
         inputs = [f"{facts['job']['input']} ({facts['hashes']['input'][:12]})" for facts in (one, other)]
         yield "the input", inputs[0], inputs[1]
+
+
+def _same_place(one: str | None, other: str | None) -> bool:
+    if one is None or other is None or is_address(one) or is_address(other):
+        return one == other
+    return Path(one).resolve() == Path(other).resolve()
 
 
 def _shown(value: Any) -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from pdlm_cli import inputs
+from pdlm_cli.errors import InputError
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import Manifest
+from pdlm_cli.moved import Moved
 from pdlm_cli.since import not_done
 from pdlm_cli.sources import Sources, open_with_sources
 
@@ -20,3 +22,11 @@ def open_run_input(job: Mapping[str, Any]) -> tuple[Manifest, Sources]:
         manifest = not_done(manifest, sources, [Path(run) for run in job["since"]])
         log.info("%d of %d images are done already", before - manifest.images, before)
     return manifest, sources
+
+
+def open_again(run: Path, job: Mapping[str, Any], moved: Moved) -> tuple[Manifest, Sources]:
+    """The input of the run in a directory, once more. job: of its run.json. Raises InputError, ConfigError."""
+    try:
+        return open_run_input(moved.applied_to(job))
+    except InputError as error:
+        raise InputError(f"{error}; {run} was made from it: --input says where it lies now") from error

@@ -17,25 +17,27 @@ from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import ConfigError, InputError, RegionError
 from pdlm_cli.images import load_image
 from pdlm_cli.masks import pack
+from pdlm_cli.moved import UNMOVED, Moved
 from pdlm_cli.progress import watched
 from pdlm_cli.readers.folder import PICTURE
 from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.run_dir import read_facts
 from pdlm_cli.run_facts import planned
-from pdlm_cli.run_input import open_run_input
+from pdlm_cli.run_input import open_again
 from pdlm_cli.sources import MaskReader, Size, Sources, open_with_sources
 from pdlm_cli.steps_gif import MOST_REGIONS, Steps, draw_gif
 from pdlm_cli.stores import open_store
 
 
-def pages_of_run(run: Path, pictures: int) -> list[Image.Image]:
-    """A page for each of the first pictures of a run of `pdlm caption`. Raises ConfigError, InputError."""
+def pages_of_run(run: Path, pictures: int, moved: Moved = UNMOVED) -> list[Image.Image]:
+    """A page for each of the first pictures of a run of `pdlm caption`. moved: where its input lies now. Raises
+    ConfigError, InputError."""
     record = run / "_pdlm" / "run.json"
     if not record.is_file():
         raise ConfigError(f"{run} holds no run, neither of pdlm caption nor of pdlm train: there is no {record}")
     facts = read_facts(run)
     said = _captions(run)
-    manifest, sources = open_run_input(facts["job"])
+    manifest, sources = open_again(run, facts["job"], moved)
     wanted = planned(manifest, facts["plan"])
     pages = []
     with watched(islice(wanted, pictures), min(pictures, wanted.images), doing="drawing", unit="pictures") as entries:

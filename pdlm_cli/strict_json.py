@@ -1,8 +1,16 @@
 """JSON as the standard has it: no NaN, no repeated keys, no bottomless nesting."""
 
 import json
+import re
+import sys
 from collections import Counter
 from typing import Any, NoReturn
+
+STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?')
+
+
+class Refused(ValueError):
+    """JSON for Python's parser, not for the standard. Any other ValueError of it is a number too long to convert."""
 
 
 def loads(data: bytes) -> Any:
@@ -15,14 +23,37 @@ def loads(data: bytes) -> Any:
         raise ValueError(f"not valid JSON: {error.reason} at byte {error.start}; save it as UTF-8") from None
     except RecursionError:
         raise too_deep() from None
+    except Refused:
+        raise
+    except ValueError:
+        text = data.decode(json.detect_encoding(data), "surrogatepass")
+        number = long_number(text, 0)
+        at = number.start()
+        raise too_long(number, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)) from None
 
 
 def too_deep() -> ValueError:
     return ValueError("nested too deeply: annotation files are a few levels deep")
 
 
-def repeated_keys(names: list[str]) -> ValueError:
-    return ValueError(f"repeated keys in one JSON object: {', '.join(map(repr, names[:10]))}")
+def too_long(number: re.Match[str], line: int, column: int) -> ValueError:
+    return ValueError(
+        f"the number at line {line}, column {column} has {len(number[0].removeprefix('-')):,} digits, expected at most "
+        f"{sys.get_int_max_str_digits():,}; write a longer id as text, in quotes"
+    )
+
+
+def long_number(text: str, start: int) -> re.Match[str]:
+    """The first integer from `start` on that Python refuses to convert; there must be one."""
+    for found in STRING_OR_NUMBER.finditer(text, start):
+        digits = found[0].removeprefix("-")
+        if digits.isdigit() and len(digits) > sys.get_int_max_str_digits():
+            return found
+    raise AssertionError("no number is too long")
+
+
+def repeated_keys(names: list[str]) -> Refused:
+    return Refused(f"repeated keys in one JSON object: {', '.join(map(repr, names[:10]))}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -34,7 +65,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number; write a finite number or null")
+    raise Refused(f"{name} is not a JSON number; write a finite number or null")
 
 
 # Parses one value out of a text (see json_stream.py); raises what json raises for what is not JSON.

@@ -14,7 +14,15 @@ from pdlm_cli.options import logging_options, moved_options
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @moved_options
 @logging_options
-def export(run: Path, form: str, file: Path, input_file: str | None, images: str | None, log_format: str) -> None:
+def export(
+    run: Path,
+    form: str,
+    file: Path,
+    input_file: str | None,
+    images: str | None,
+    mask_pictures: str | None,
+    log_format: str,
+) -> None:
     """Write what `pdlm caption` or `pdlm merge` wrote into the folder RUN to one FILE. Masks are not in the table:
     coco and webdataset take them from the input of the run.
 
@@ -32,6 +40,7 @@ def export(run: Path, form: str, file: Path, input_file: str | None, images: str
       pdlm export out/ --to webdataset captions.tar --images photos/
     """
     from pdlm_cli import exporting, logs
+    from pdlm_cli.moved import Moved
 
     logs.configure(log_format)
-    exporting.export(run, form, file, input=input_file, images=images)
+    exporting.export(run, form, file, Moved(input_file, images, mask_pictures))

@@ -24,7 +24,13 @@ from pdlm_cli.options import default_workers, logging_options, moved_options
 @moved_options
 @logging_options
 def report(
-    run: Path, output: Path | None, max_images: int, input_file: str | None, images: str | None, log_format: str
+    run: Path,
+    output: Path | None,
+    max_images: int,
+    input_file: str | None,
+    images: str | None,
+    mask_pictures: str | None,
+    log_format: str,
 ) -> None:
     """Write the folder RUN of `pdlm caption`, finished or not, as one HTML page.
 
@@ -38,14 +44,14 @@ def report(
       pdlm report out/ --max-images 50 --output look.html
     """
     from pdlm_cli import logs
+    from pdlm_cli.moved import Moved
     from pdlm_cli.report_page.page import write_report
 
     logs.configure(log_format)
     written = write_report(
         run,
         output=output,
-        input_file=input_file,
-        images=images,
+        moved=Moved(input_file, images, mask_pictures),
         max_images=max_images,
         workers=default_workers(),
     )

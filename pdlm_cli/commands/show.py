@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pdlm_cli.decode_options import decode_options, sampling_seed_option
-from pdlm_cli.options import logging_options, model_options
+from pdlm_cli.options import logging_options, model_options, moved_options
 
 
 @click.command(short_help="Draw captions beside their picture, or how a training run learnt.")
@@ -30,6 +30,7 @@ from pdlm_cli.options import logging_options, model_options
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw the denoising of an IMAGE too, all captions filling in at once, as a GIF.",
 )
+@moved_options
 @model_options
 @decode_options
 @sampling_seed_option
@@ -40,6 +41,9 @@ def show(
     output: Path | None,
     pictures: int,
     steps_gif: Path | None,
+    input_file: str | None,
+    images: str | None,
+    mask_pictures: str | None,
     model: str | None,
     device: str,
     dtype: str,
@@ -61,12 +65,14 @@ def show(
       pdlm show photo.jpg masks.json --output captions.png
       pdlm show photo.jpg masks.json --steps-gif steps.gif
       pdlm show out/ --pictures 12
+      pdlm show out/ --input masks.json
       pdlm show out/train/tiny
     """
     from pdlm_cli import logs
     from pdlm_cli.annotated import sheet
     from pdlm_cli.atomic import write_atomic
     from pdlm_cli.errors import ConfigError, OutputError
+    from pdlm_cli.moved import UNMOVED, Moved
     from pdlm_cli.showing import caption_picture, pages_of_run
     from pdlm_cli.stdout import print_line, printable
     from pdlm_cli.training.curves import draw_curves, is_training_run
@@ -76,11 +82,17 @@ def show(
         raise ConfigError(f"{source} is a folder, taken for a run, which has its masks already; leave MASKS out")
     if source.is_dir() and steps_gif is not None:
         raise ConfigError("--steps-gif watches one picture being captioned; name an IMAGE with its MASKS")
+    moved = Moved(input_file, images, mask_pictures)
+    if moved != UNMOVED and (is_training_run(source) or not source.is_dir()):
+        raise ConfigError(
+            f"--input, --images and --masks say where the input of a RUN of `pdlm caption` lies now, {source} is none; "
+            "leave them out"
+        )
     save: Callable[[Path], object]
     if is_training_run(source):
         save, target = draw_curves(source).savefig, source / "curves.png"
     elif source.is_dir():
-        save, target = sheet(pages_of_run(source, pictures)).save, source / "pictures.png"
+        save, target = sheet(pages_of_run(source, pictures, moved)).save, source / "pictures.png"
     else:
         if not masks:
             raise ConfigError(f"{source} needs MASKS: mask pictures, one a region, or an annotation file")

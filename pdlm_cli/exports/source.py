@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pdlm_cli.finished import FinishedRun
 from pdlm_cli.manifest import Manifest
+from pdlm_cli.moved import UNMOVED, Moved
 from pdlm_cli.progress import watched
 from pdlm_cli.regions import ImageEntry
 from pdlm_cli.rows import Row
@@ -14,14 +15,13 @@ from pdlm_cli.sources import Sources
 
 @dataclass(frozen=True)
 class ExportSource:
-    """input, pictures: where they lie, None for where the run had them.
+    """moved: where the input lies now.
 
     The table holds no masks: they are those of the input, row for row.
     """
 
     run: FinishedRun
-    input: str | None = None
-    pictures: str | None = None
+    moved: Moved = UNMOVED
 
     def rows(self) -> AbstractContextManager[Iterator[Row]]:
         """All rows, told of as they are done with."""
@@ -34,7 +34,7 @@ class ExportSource:
 
     def open_input(self) -> tuple[Manifest, Sources]:
         """Raises InputError if the input is not there, or not the same."""
-        return self.run.input(self.input, self.pictures)
+        return self.run.input(self.moved)
 
     @property
     def _regions(self) -> int:

@@ -40,7 +40,9 @@ def read_source(job: Mapping[str, Any], record: RunRecord, image_ids: Sequence[s
     try:
         manifest, sources = open_with_sources(**{name: job[name] for name in inputs.FIELDS})
     except InputError as error:
-        note = f"Masks cannot be read again, boxes are shown instead: {error}. pdlm report --input names the file."
+        note = (
+            f"Masks cannot be read again, boxes are shown instead: {error}. pdlm report --input and --masks name them."
+        )
         return Source({}, _pictures_alone(job), note)
     wanted = set(image_ids)
     entries = {entry.image_id: entry for entry in manifest if entry.image_id in wanted}

@@ -11,6 +11,7 @@ from pdlm_cli.annotated import INKS
 from pdlm_cli.atomic import write_atomic
 from pdlm_cli.errors import REMEDIES
 from pdlm_cli.html_page import inline, template
+from pdlm_cli.moved import UNMOVED, Moved
 from pdlm_cli.progress import watched
 from pdlm_cli.report_page.cards import Card, draw_cards, read_source
 from pdlm_cli.report_page.charts import charts, stages
@@ -37,23 +38,19 @@ def write_report(
     folder: Path,
     *,
     output: Path | None = None,
-    input_file: str | None = None,
-    images: str | None = None,
+    moved: Moved = UNMOVED,
     max_images: int = MAX_IMAGES,
     workers: int,
 ) -> Written:
     """The page over a run of `pdlm caption`, as `output` or report.html in its folder.
 
-    input_file, images: where they are now, if not where the run found them. max_images: the first of the input that are
-    shown; numbers, charts and errors are those of all. workers: threads that draw pictures. Raises ConfigError,
-    InputError, OutputError.
+    moved: where its input lies now. max_images: the first of the input that are shown; numbers, charts and errors are
+    those of all. workers: threads that draw pictures. Raises ConfigError, InputError, OutputError.
     """
     record = read_run(folder)
-    job = record.run["job"]
     every = record.image_ids()
     shown = list(islice(every, max_images))
-    moved = {**job, "input": input_file or job["input"], "images": images or job["images"]}
-    source = read_source(moved, record, shown)
+    source = read_source(moved.applied_to(record.run["job"]), record, shown)
     drawn = draw_cards(source, record.rows_of(shown), workers)
     with watched(drawn, len(shown), doing="drawing", unit="pictures") as watched_cards:
         cards = list(watched_cards)
@@ -89,7 +86,7 @@ def render(record: RunRecord, cards: Sequence[Card], notes: Sequence[str], image
 def _summary(record: RunRecord, images: int) -> list[str]:
     rows, captions = record.numbers.num_rows, record.count("ok")
     said = [f"{captions:,} of {rows:,} regions captioned", f"{images:,} {'picture' if images == 1 else 'pictures'}"]
-    if record.stats is not None:
+    if record.stats is not None and record.stats["seconds"] is not None:
         said.append(f"{record.stats['seconds']:,.1f} s")
     return [*said, _model(record.run), record.run["created_at"][:16].replace("T", " ")]
 
@@ -126,7 +123,8 @@ def _facts(record: RunRecord) -> dict[str, list[tuple[str, str]]]:
     }
     numbers: dict[str, Any] = {"rows": record.numbers.num_rows, "captions": record.count("ok")}
     if stats is not None:
-        numbers |= {name: stats[name] for name in ("passes", "tokens_generated", "seconds", "regions_per_second")}
+        names = ("passes", "tokens_generated", "seconds", "regions_per_second")
+        numbers |= {name: stats[name] for name in names if stats[name] is not None}
     groups: dict[str, Mapping[str, Any]] = {
         "Model": {"model": _model(run), **engine},
         "Settings": {**job["decode"], "seed": job["seed"], "batch_size": job["batch_size"]},

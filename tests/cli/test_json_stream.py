@@ -93,6 +93,17 @@ def test_what_is_refused_is_named(data: bytes, message: str) -> None:
         whole(data)
 
 
+@pytest.mark.parametrize("size", [7, 1000, 1 << 20])
+def test_a_number_too_long_for_python_is_refused_with_its_place(size: int) -> None:
+    data = b'{"a": ["' + b"9" * 5000 + b'", 2],\n "b": [1.5, -' + b"9" * 5000 + b"]}"
+    for read in (lambda: whole(data, size), lambda: strict_json.loads(data)):
+        with pytest.raises(
+            ValueError, match=r"^the number at line 2, column 13 has 5,000 digits, expected at most 4,300"
+        ):
+            read()
+    assert whole(b"[" + b"9" * 5000 + b".5e-4990]", size) == [pytest.approx(1e10)]
+
+
 def test_half_a_surrogate_stays_what_it_is() -> None:
     assert whole(rb'["a\ud800"]') == ["a\ud800"]
 

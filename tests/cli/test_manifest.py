@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pdlm_cli.errors import InputError
 from pdlm_cli.manifest import open_manifest
@@ -189,3 +190,19 @@ def test_region_keys_are_stable_and_tell_regions_apart(dataset: Dataset) -> None
     assert len(set(keys)) == 4
     assert keys == [region_key(entry, region) for entry in open_manifest(dataset.file) for region in entry.regions]
     assert all(len(key) == 32 for key in keys)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_a_picture_as_input_is_called_one(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "photo"
+    Image.new("RGB", (8, 8)).save(path, format=form)
+    with pytest.raises(InputError, match="photo: it is a picture; expected an annotation file") as caught:
+        open_manifest(path)
+    assert "pdlm show PICTURE MASKS" in str(caught.value)
+
+
+def test_the_file_of_a_number_too_long_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "masks.json"
+    path.write_text('[{"image": ' + "1" * 4301 + "}]")
+    with pytest.raises(InputError, match=r"masks.json: the number at line 1, column 12 has 4,301 digits"):
+        open_manifest(path)

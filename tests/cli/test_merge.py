@@ -82,6 +82,25 @@ def test_progress_counts_every_row(shards: list[Path], tmp_path: Path, told: Map
     assert told["rows"] == [1] * 25
 
 
+def test_a_merged_run_has_a_log_and_counts_what_its_shards_did(
+    dataset: Dataset, tmp_path: Path, shards: list[Path]
+) -> None:
+    out = tmp_path / "out"
+    result = pdlm("merge", *shards, "--output", out)
+    assert result.exit_code == 3, result.stderr
+    merged, *parts = (json.loads((run / "_pdlm/stats.json").read_text()) for run in (out, *shards))
+    for name in ("rows_made", "passes", "tokens_generated"):
+        assert merged[name] == sum(part[name] for part in parts) > 0
+    # Shards run at the same time, on machines of their own: no time is that of the run.
+    assert merged["seconds"] is merged["regions_per_second"] is merged["milliseconds"] is None
+    assert "passes" in result.stderr and "seconds" not in result.stderr and "rows of this call" not in result.stderr
+    events = [json.loads(line) for line in (out / "_pdlm/log.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["start", "end"]
+    assert events[0]["merged_from"] and events[1]["rows"] == merged["rows"]
+    assert pdlm("report", out).exit_code == 0
+    assert "None" not in (out / "report.html").read_text()
+
+
 def spoil(path: Path) -> None:
     part = next(path.glob("data/*"))
     part.write_bytes(part.read_bytes()[:-1] + b"x")
