@@ -67,7 +67,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 def make(monkeypatch: pytest.MonkeyPatch, *, fits: int = 100, checkpoint: str = "sound", **patience: Any) -> Device:
     script = type("Script", (Scripted,), {"calls": [], "limits": [], "fits": fits, "alive": 0})
     monkeypatch.setattr(recovery, "WorkerProcess", script)
-    device = Device(Start(checkpoint, "cpu", "fp32", None, {}, None, 0), Patience(patience.get("pass_s")))
+    device = Device(Start(checkpoint, "cpu", "fp32", None, False, {}, None, 0), Patience(patience.get("pass_s")))
     device.load()
     return device
 

@@ -55,7 +55,7 @@ worker.main(*map(int, sys.argv[2:]))
 def worker(monkeypatch: pytest.MonkeyPatch, boot: str = SERVE, checkpoint: str = "sound") -> Iterator[WorkerProcess]:
     monkeypatch.setattr(process, "BOOT", boot)
     with no_thread_left():
-        made = WorkerProcess(Start(checkpoint, "cpu", "fp32", None, {}, None, 0))
+        made = WorkerProcess(Start(checkpoint, "cpu", "fp32", None, False, {}, None, 0))
         number = made._process.pid
         try:
             yield made
