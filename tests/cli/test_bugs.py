@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pdlm_cli import caption_job
+from pdlm_cli import caption_job, logs
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.main import main
-from pdlm_cli.report_page import page
 from tests.cli.support import Dataset
 
 
@@ -63,13 +62,13 @@ def test_an_error_that_is_expected_is_kept_without_a_traceback(
     assert event["message"] == "the device is gone" and "traceback" not in event
 
 
-def test_a_bug_of_a_command_without_a_log_format_is_told(
+def test_a_bug_before_there_are_logs_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def write_report(*arguments: Any, **options: Any) -> None:
+    def configure(*arguments: Any) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(page, "write_report", write_report)
+    monkeypatch.setattr(logs, "configure", configure)
     assert CliRunner().invoke(main, ["report", str(tmp_path)]).exit_code == 1
     assert "RuntimeError: boom" in caplog.messages[-1]
     assert caplog.text.count("Traceback") == 1

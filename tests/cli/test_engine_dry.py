@@ -56,7 +56,7 @@ def test_pictures_and_masks_are_prepared_as_for_the_released_checkpoint(size: tu
     engine = DryEngine()
     image, expected = engine.prepare_image(picture), prepare_image(picture, config)
     assert np.array_equal(image.tiles, expected.tiles) and image.grid == expected.grid
-    one, other = engine.prepare_pass(image, masks, [0, 1, 2]), prepare_pass(expected, masks, config)
+    one, other = engine.prepare_pass(image, masks, [0, 1, 2], None), prepare_pass(expected, masks, config)
     assert np.array_equal(one.footprints, other.footprints)
     assert np.array_equal(one.boxes, other.boxes)
 
