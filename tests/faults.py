@@ -36,24 +36,21 @@ class FaultTable:
     """A pytest plugin that gathers what the tests of each row have seen."""
 
     def __init__(self) -> None:
-        self._row: dict[str, str] = {}
+        self._rows: dict[str, list[str]] = {}
         self._seen: dict[str, dict[str, None]] = defaultdict(dict)  # in order, each once
         self._failed: dict[str, list[str]] = defaultdict(list)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
-            for mark in item.iter_markers("fault"):
-                self._row[item.nodeid] = mark.args[0]
+            self._rows[item.nodeid] = [mark.args[0] for mark in item.iter_markers("fault")]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        row = self._row.get(report.nodeid)
-        if row is None:
-            return
-        if report.failed:
-            self._failed[row].append(report.nodeid)
-        elif report.when == "call" and report.passed:
-            told = [str(value) for name, value in report.user_properties if name == "seen"]
-            self._seen[row] |= dict.fromkeys(told or ["as documented"])
+        told = [str(value) for name, value in report.user_properties if name == "seen"]
+        for row in self._rows.get(report.nodeid, ()):
+            if report.failed:
+                self._failed[row].append(report.nodeid)
+            elif report.when == "call" and report.passed:
+                self._seen[row] |= dict.fromkeys(told or ["as documented"])
 
     def lines(self) -> list[str]:
         lines = []
