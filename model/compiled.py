@@ -11,7 +11,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 from model.clock import now
 from model.quantize import QuantizedLinear
 
-ROWS = 64  # of that forward; any number but 1, which torch takes for a special case
+ROWS = 61  # of that forward; neither 1 nor a width of the model, which torch would take for the same number forever
 
 
 def compile_decoder(decoder: LlamaModel) -> float:

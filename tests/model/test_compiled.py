@@ -9,6 +9,7 @@ from torch import nn
 from model.compiled import compile_decoder
 from model.decode import DecodeSettings, caption_passes
 from model.pdlm import PerceptionDLM
+from model.sizes import random_model
 from tests.model.test_quantize import captions, loaded, passes
 
 
@@ -57,6 +58,17 @@ def test_released_semantics_too(graphs: list[torch.fx.GraphModule]) -> None:
         return [caption.tokens for result in results for caption in result.captions]
 
     assert written(compiled) == written(plain)
+
+
+def test_any_number_of_rows_fits_a_decoder_of_width_64(graphs: list[torch.fx.GraphModule]) -> None:
+    decoder = random_model("tiny").language_model.model
+    compile_decoder(decoder)
+    ready, width = len(graphs), len(decoder.norm.weight)
+    assert width == 64
+    with torch.inference_mode():
+        for rows in (64, 213):
+            decoder(inputs_embeds=torch.zeros(1, rows, width), use_cache=False)
+    assert len(graphs) == ready
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, within its own compiler
