@@ -153,24 +153,18 @@ def load_engine(
     import transformers
 
     from model.checkpoint_files import resolve
-    from model.compiled import compile_decoder
     from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
-    from model.quantize import quantize_decoder
 
     where = pick_device(device)
-    if dtype == "auto":
-        dtype = "bf16" if where.type == "cuda" else "fp32"
+    dtype = pick_dtype(dtype, where)
     try:
         settings = DecodeSettings(**decode)
         folder = resolve(source)
         with device_errors():
             model = PerceptionDLM.from_pretrained(folder, dtype=getattr(torch, DTYPES[dtype]))
-            if quantize is not None:
-                quantize_decoder(model.language_model.model, quantize, where)
-            model.to(where)
             settings.check(model.config)
-            compile_s = compile_decoder(model.language_model.model) if compiled else 0.0
+            compile_s = place(model, where, quantize, compiled=compiled)
     except DeviceError:
         raise
     except ValueError as error:
@@ -184,7 +178,7 @@ def load_engine(
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
         "dtype": dtype,
         "quantize": quantize or "none",
-        "compiled": f"in {compile_s:.1f} s" if compiled else "no",
+        "compiled": "no" if compile_s is None else f"in {compile_s:.1f} s",
         "weights": "random" if config.random_weights else "trained",
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -252,6 +246,25 @@ def pick_device(name: str) -> Any:
             f"--device {name}: torch {torch.__version__} sees {found} CUDA devices here; use another, or cpu"
         )
     return device
+
+
+def pick_dtype(name: str, device: Any) -> str:
+    """name: auto, or a key of DTYPES, which is what comes out."""
+    if name != "auto":
+        return name
+    return "bf16" if device.type == "cuda" else "fp32"
+
+
+def place(model: "PerceptionDLM", device: Any, quantize: str | None, *, compiled: bool) -> float | None:
+    """Put a model on a device, its decoder stored as `quantize` says before it gets there. Returns the seconds that
+    compiling took, None if it is not compiled. Raises ValueError."""
+    from model.compiled import compile_decoder
+    from model.quantize import quantize_decoder
+
+    if quantize is not None:
+        quantize_decoder(model.language_model.model, quantize, device)
+    model.to(device)
+    return compile_decoder(model.language_model.model) if compiled else None
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pdlm_cli.engine import DTYPES, pick_device, shipped_checkpoint
+from pdlm_cli.engine import DTYPES, pick_device, pick_dtype, place, shipped_checkpoint
 from pdlm_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,23 +60,18 @@ def open_subject(
     model.compiled. The checkpoint that ships if neither is given. Raises ConfigError."""
     import torch
 
-    from model.compiled import compile_decoder
     from model.pdlm import PerceptionDLM
-    from model.quantize import quantize_decoder
     from model.sizes import random_model
 
     where = pick_device(device)
-    chosen = ("bf16" if where.type == "cuda" else "fp32") if dtype == "auto" else dtype
-    kind = getattr(torch, DTYPES[chosen])
+    kind = getattr(torch, DTYPES[pick_dtype(dtype, where)])
     try:
         if random is not None:
             name, loaded = f"random {random}", random_model(random, vocabulary=vocabulary, dtype=kind, device=where)
         else:
             name = model or "model/tiny, which ships"
-            loaded = PerceptionDLM.from_pretrained(model or shipped_checkpoint(), dtype=kind).to(where)
-        if quantize is not None:
-            quantize_decoder(loaded.language_model.model, quantize, where)
-        compile_s = compile_decoder(loaded.language_model.model) if compiled else None
+            loaded = PerceptionDLM.from_pretrained(model or shipped_checkpoint(), dtype=kind)
+        compile_s = place(loaded, where, quantize, compiled=compiled)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return Subject(name, loaded.config.random_weights, loaded, quantize, compile_s)
