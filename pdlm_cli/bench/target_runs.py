@@ -10,10 +10,8 @@ from pdlm_cli.bench.preparation_cost import milliseconds
 from pdlm_cli.bench.scene_steps import count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case, case_of
-from pdlm_cli.bench.verdicts import contributions, judge
+from pdlm_cli.bench.verdicts import AXIS, contributions, judge
 from pdlm_cli.progress import open_progress
-
-AXIS = "regions a picture"
 
 
 def targets(session: Session) -> list[Point]:

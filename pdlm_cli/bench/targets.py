@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 
@@ -71,10 +72,7 @@ class Verdict:
 
 def verdict(target: Target, samples: Sequence[float], note: str = "") -> Verdict:
     """samples: the figure of each repeat."""
-    ordered = sorted(samples)
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    return Verdict(target, median, ordered[0], ordered[-1], note)
+    return Verdict(target, median(samples), min(samples), max(samples), note)
 
 
 def ratios(slow: Sequence[float], fast: Sequence[float]) -> list[float]:

@@ -1,7 +1,7 @@
 """Cases measured in turn, so that what else the machine does in the meantime meets all of them alike."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from statistics import fmean
 
 from pdlm_cli.bench.contenders import Contender, Outcome
@@ -96,7 +96,7 @@ def _point(bench: str, case: Case, runs: Sequence[tuple[Outcome, Usage]], rates:
     )
     if phases is None or rates is None:
         return point
-    return Point(**{**asdict(point), "of_roofline": least_seconds(phases, rates) / point.median})
+    return replace(point, of_roofline=least_seconds(phases, rates) / point.median)
 
 
 def _part_note(measured: float) -> str:

@@ -9,6 +9,7 @@ from pdlm_cli.bench.scene_steps import SceneSteps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.targets import CPU_TARGETS, GPU_TARGETS, Verdict, ratios, verdict
 
+AXIS = "regions a picture"  # of the runs that most targets are judged by
 MOST_LOST = 0.5  # points of the scene benchmark that adaptive decoding may cost
 EVERYWHERE = ("preparation", "small checkpoint")
 # From one contender to the next one thing changes: its name, and in words.
@@ -42,8 +43,8 @@ def _figures(
     points: Sequence[Point], steps: SceneSteps, preparation_ms: Sequence[float]
 ) -> dict[str, tuple[Sequence[float], str]]:
     """The figure of each repeat, and what is to be known of it, by target."""
-    pictures = {point.contender: point for point in points if point.axis == "regions a picture" and point.value > 1}
-    [single] = [point for point in points if point.axis == "regions a picture" and point.value == 1]
+    pictures = _of_whole_pictures(points)
+    [single] = [point for point in points if point.axis == AXIS and point.value == 1]
     own = pictures["pdlm"].seconds
     sure = f"{steps.average:.1f} steps on average, rounded up; the score loses {steps.lost:.2f} points"
     figures: dict[str, tuple[Sequence[float], str]] = {
@@ -65,10 +66,15 @@ def _figures(
     return figures
 
 
+def _of_whole_pictures(points: Sequence[Point]) -> dict[str, Point]:
+    """By contender."""
+    return {point.contender: point for point in points if point.axis == AXIS and point.value > 1}
+
+
 def contributions(session: Session, points: Sequence[Point]) -> list[dict[str, Any]]:
     """How many times faster each part makes a picture; the first three multiply to the last. Then, counted, what the
     cache saves of the decoder's operations alone."""
-    pictures = {point.contender: point for point in points if point.axis == "regions a picture" and point.value > 1}
+    pictures = _of_whole_pictures(points)
     found: list[dict[str, Any]] = []
     for name, slow, fast, says in PARTS:
         whole = pictures[slow].median / pictures[fast].median

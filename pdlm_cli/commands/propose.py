@@ -1,5 +1,6 @@
 """`pdlm propose`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from pdlm_cli import inputs
 from pdlm_cli.options import (
+    Command,
     device_option,
     json_option,
     limit_option,
@@ -15,6 +17,13 @@ from pdlm_cli.options import (
     shard_option,
     since_option,
 )
+
+
+def _share(name: str, text: str) -> Callable[[Command], Command]:
+    """Option of a field of the grid between 0 and 1."""
+    return click.option(
+        f"--{name}", type=click.FloatRange(0, 1), default=inputs.GRID[name], show_default=True, help=text
+    )
 
 
 @click.command(short_help="Make regions for pictures that have none.")
@@ -34,34 +43,10 @@ from pdlm_cli.options import (
     show_default=True,
     help="The model is asked what lies at so many points along each side of a picture.",
 )
-@click.option(
-    "--score",
-    type=click.FloatRange(0, 1),
-    default=inputs.GRID["score"],
-    show_default=True,
-    help="Least overlap with what it means that the model promises for a mask.",
-)
-@click.option(
-    "--stability",
-    type=click.FloatRange(0, 1),
-    default=inputs.GRID["stability"],
-    show_default=True,
-    help="Least share of a mask that is left when its outline is drawn more strictly.",
-)
-@click.option(
-    "--overlap",
-    type=click.FloatRange(0, 1),
-    default=inputs.GRID["overlap"],
-    show_default=True,
-    help="Of masks whose boxes overlap more, the surest stays.",
-)
-@click.option(
-    "--area",
-    type=click.FloatRange(0, 1),
-    default=inputs.GRID["area"],
-    show_default=True,
-    help="Least share of the picture that a region has.",
-)
+@_share("score", "Least overlap with what it means that the model promises for a mask.")
+@_share("stability", "Least share of a mask that is left when its outline is drawn more strictly.")
+@_share("overlap", "Of masks whose boxes overlap more, the surest stays.")
+@_share("area", "Least share of the picture that a region has.")
 @click.option(
     "--exif",
     type=click.Choice(inputs.EXIF[1:]),
