@@ -12,6 +12,7 @@ from pdlm_cli.bench.targets import CPU_TARGETS, GPU_TARGETS, Verdict, ratios, ve
 AXIS = "regions a picture"  # of the runs that most targets are judged by
 MOST_LOST = 0.5  # points of the scene benchmark that adaptive decoding may cost
 EVERYWHERE = ("preparation", "small checkpoint")
+FEWER_STEPS = ("adaptive", "ar adaptive")
 # From one contender to the next one thing changes: its name, and in words.
 PARTS = (
     ("vocabulary", "released", "uncached", "logits at caption slots alone, confidence in fp32"),
@@ -31,7 +32,7 @@ def judge(
     for target in (*CPU_TARGETS, *GPU_TARGETS):
         if target.where != here and target.name not in EVERYWHERE:
             found.append(Verdict(target, None, None, None, ""))
-        elif target.name == "adaptive" and steps.lost > MOST_LOST:
+        elif target.name in FEWER_STEPS and steps.lost > MOST_LOST:
             lost = f"the score loses {steps.lost:.2f} points, more than {MOST_LOST}"
             found.append(Verdict(target, None, None, None, lost))
         else:
@@ -53,6 +54,7 @@ def _figures(
         "one pass": (ratios(pictures["sequential"].seconds, own), pictures["sequential"].note),
         "growth": (ratios(own, single.seconds), ""),
         "ar": (ratios(pictures["ar"].seconds, own), pictures["ar"].note),
+        "ar adaptive": (ratios(pictures["ar"].seconds, pictures["adaptive"].seconds), "left to right writes all slots"),
         "preparation": (preparation_ms, ""),
     }
     [whole] = [point for point in points if point.bench == "e2e" and point.contender == "whole"]
