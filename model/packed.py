@@ -9,7 +9,7 @@ numbers of tiles and regions; only attention goes pass by pass. Keys and values 
     each step                             ^^^^^^^^^^^^^^^^^^^^^^^^^^    captions see context, their RoI, themselves
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, LlamaConfig, LlamaModel
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 ATTENTION = "packed_passes"
 
@@ -52,12 +53,34 @@ class Span:
 
 def run_packed(decoder: LlamaModel, embeds: Tensor, positions: Tensor, spans: Sequence[Span]) -> Tensor:
     """Hidden states (N, D) of packed rows: embeddings (N, D) at positions (N,)."""
+    hidden, _ = _run_layers(decoder, decoder.layers, embeds, positions, spans)
+    return decoder.norm(hidden)[0]
+
+
+def prefill_packed(decoder: LlamaModel, embeds: Tensor, positions: Tensor, spans: Sequence[Span]) -> None:
+    """Write keys and values of packed rows whose hidden states nobody asks for: all that the last layer is run for."""
+    hidden, rotation = _run_layers(decoder, decoder.layers[:-1], embeds, positions, spans)
+    layer: Any = decoder.layers[-1]
+    rows, attention = layer.input_layernorm(hidden), layer.self_attn
+    keys, values = (
+        project(rows).unflatten(2, (-1, attention.head_dim)).transpose(1, 2)
+        for project in (attention.k_proj, attention.v_proj)
+    )
+    _, keys = apply_rotary_pos_emb(keys, keys, *rotation)
+    for span in spans:
+        span.buffer.write(attention.layer_idx, keys[:, :, span.rows], values[:, :, span.rows], span.at)
+
+
+def _run_layers(
+    decoder: LlamaModel, layers: Iterable[nn.Module], embeds: Tensor, positions: Tensor, spans: Sequence[Span]
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Hidden states (1, N, D) after some layers, and the rotation of the positions, cosines and sines."""
     hidden = embeds[None]
     rotation = decoder.rotary_emb(hidden, positions[None])
     with _attending_by_span(decoder.config):
-        for layer in decoder.layers:
+        for layer in layers:
             hidden = layer(hidden, position_embeddings=rotation, spans=spans)
-    return decoder.norm(hidden)[0]
+    return hidden, rotation
 
 
 def attend_by_span(

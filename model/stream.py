@@ -21,7 +21,7 @@ from model.captions import Caption, PassCaptions, cut_caption
 from model.clock import now
 from model.head import LikeliestToken
 from model.layout import Kind, Layout
-from model.packed import KeyBuffer, Span, run_packed
+from model.packed import KeyBuffer, Span, prefill_packed, run_packed
 from model.preprocess import PreparedPass
 from model.rules import Pools, Rule, advance
 from model.sampling import Prediction, Sampling, predict
@@ -165,7 +165,7 @@ class CaptionStream:
                 start = taken.stop
             if spans:
                 at = torch.cat(positions).to(embeds.device)
-                run_packed(self.model.language_model.model, torch.cat(rows), at, spans)
+                prefill_packed(self.model.language_model.model, torch.cat(rows), at, spans)
 
     def _plan(self) -> None:
         """Where the rows of the next steps lie, after captions have come or gone: marker and slots of each."""

@@ -86,6 +86,15 @@ class Counts:
         moved = self.stored * self.parameters["decoder"] + self.element * passes * kept
         return Phase("decoder", flop, moved, times)
 
+    def prefill(self, rows: int, keys: int, *, passes: int = 1) -> Phase:
+        """A forward that is for its keys and values alone, so that the last layer computes nothing else."""
+        text, whole = self.config.text_config, self.decoder(rows, keys, passes=passes)
+        most = 1 - 1 / text.num_hidden_layers
+        last = 2 * text.hidden_size * text.num_key_value_heads * text.head_dim
+        flop = round(most * whole.flop) + 2 * passes * last * rows
+        moved = round(whole.moved - self.stored * (self.parameters["decoder"] * (1 - most) - last))
+        return Phase("decoder", flop, moved, 1)
+
     def head(self, rows: int, *, times: int = 1, number: int | None = None) -> Phase:
         """Logits of rows over the vocabulary, written and read once. number: bytes of one of them."""
         logits = rows * self.config.text_config.vocab_size * (number or self.element)
@@ -108,7 +117,7 @@ def cached_pass(counts: Counts, own: Lengths, steps: int, passes: int = 1) -> li
     """Context once, then the captions alone in every step: what isolated attention allows."""
     return [
         counts.vision(own.tiles * passes),
-        counts.decoder(own.prefix, own.prefix, passes=passes),
+        counts.prefill(own.prefix, own.prefix, passes=passes),
         counts.decoder(own.answer, own.prefix + own.answer // 2, passes=passes, times=steps),
         counts.head(own.slots * passes, times=steps),
     ]

@@ -28,6 +28,14 @@ def test_a_decoder_is_counted_by_hand() -> None:
     assert phase.moved == 4 * (matrices + 2 * 30 * 64 * 2)
 
 
+def test_a_prefill_is_counted_by_hand() -> None:
+    # the first block whole; of the second, keys and values of 10 rows
+    phase = Counts(tiny().config, 4).prefill(10, 10)
+    matrices = 4 * 64 * 64 + 3 * 64 * 192
+    assert phase.flop == 2 * matrices * 10 + 2 * 2 * 10 * 10 * 64 + 2 * 2 * 64 * 64 * 10
+    assert phase.moved == 4 * (matrices + 2 * 64 * 64 + 2 * 10 * 64 * 2)
+
+
 def test_quantized_weights_are_fewer_bytes_and_the_same_operations() -> None:
     plain, small = (Counts(tiny().config, 4, quantize).decoder(10, 30) for quantize in (None, "int8"))
     assert plain.flop == small.flop
