@@ -23,8 +23,8 @@ from model.tokens import Tokens
 class Batch:
     """B layouts with their pictures, as tensors.
 
-    tiles: (sum of T, 3, S, S) uint8, of pictures in the order in which layouts show them. tile_counts, grids: per
-    picture. footprints: (sum of T, max_regions, g * g), how many regions of the picture put each region prompt on each
+    tiles: (sum of T, 3, S, S) uint8, of pictures in the order in which layouts show them; one blank tile that none
+    shows where there is no picture, for towers cannot look at nothing. tile_counts, grids: per picture. footprints: (sum of T, max_regions, g * g), how many regions of the picture put each region prompt on each
     patch; None without regions. boxes: per picture (R, 4) xyxy over width and height.
     input_ids, position_ids, kind, region, labelled: (B, L) as in `Layout`; image: (B, L) where image features go.
     slots: (B, R, G) caption slots as places in the sequence, -1 where there is none. prefix: length of all prefixes.
@@ -84,20 +84,27 @@ def collate_passes(
 ) -> Batch:
     """Passes of a region model, and pictures that are only asked about among them, with their layouts.
 
-    A layout that shows several pictures has as many of `passes`, one after the other.
+    A layout that shows several pictures has as many of `passes`, one after the other; one of text alone has none.
     """
     assert config.regions is not None
     images = [prepared.image if isinstance(prepared, PreparedPass) else prepared for prepared in passes]
-    footprints = torch.cat(
-        [_footprint_counts(prepared, config.regions.max_regions, config.patch_grid**2) for prepared in passes]
-    )
+    most, patches = config.regions.max_regions, config.patch_grid**2
+    footprints = [_footprint_counts(prepared, most, patches) for prepared in passes]
     boxes = [prepared.boxes if isinstance(prepared, PreparedPass) else np.zeros((0, 4)) for prepared in passes]
-    return _collate(images, layouts, footprints, tuple(torch.from_numpy(own).float() for own in boxes))
+    return _collate(
+        images,
+        layouts,
+        config.tile_size,
+        torch.cat(footprints or [torch.zeros(1, most, patches)]),
+        tuple(torch.from_numpy(own).float() for own in boxes),
+    )
 
 
-def collate_images(images: Sequence[PreparedImage], layouts: Sequence[Layout]) -> Batch:
-    """Pictures with their layouts, of which each may show several, without regions."""
-    return _collate(images, layouts, None, ())
+def collate_images(
+    images: Sequence[PreparedImage], layouts: Sequence[Layout], config: PerceptionDLMConfig
+) -> Batch:
+    """Pictures with their layouts, of which each may show several or none, without regions."""
+    return _collate(images, layouts, config.tile_size, None, ())
 
 
 def with_twins(batch: Batch) -> Batch:
@@ -134,9 +141,11 @@ def _footprint_counts(prepared: PreparedPass | PreparedImage, max_regions: int, 
 def _collate(
     images: Sequence[PreparedImage],
     layouts: Sequence[Layout],
+    side: int,
     footprints: Tensor | None,
     boxes: tuple[Tensor, ...],
 ) -> Batch:
+    """side: of a tile, in pixels."""
     prefix = max(layout.prefix for layout in layouts)
     answer = max(len(layout.input_ids) - layout.prefix for layout in layouts)
 
@@ -159,7 +168,7 @@ def _collate(
         slots[row, : own.shape[0], : own.shape[1]] = own
 
     return Batch(
-        tiles=torch.from_numpy(np.concatenate([image.tiles for image in images])),
+        tiles=torch.from_numpy(np.concatenate([image.tiles for image in images] or [np.zeros((1, 3, side, side), np.uint8)])),
         tile_counts=tuple(len(image.tiles) for image in images),
         grids=tuple(image.grid for image in images),
         footprints=footprints,

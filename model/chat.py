@@ -73,7 +73,7 @@ def denoise_layout(
     model: "PerceptionDLMBase", images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
 ) -> Denoised:
     """All slots (1, N) of the answer at the end of a conversation."""
-    batch = collate_images(images, [layout]).to(model.device)
+    batch = collate_images(images, [layout], model.config).to(model.device)
     embeds = model.embed(batch)
 
     answer = slot_logits(model, batch, embeds, "none", settings.cfg_scale)

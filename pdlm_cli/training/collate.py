@@ -50,7 +50,7 @@ class Collator:
     def __call__(self, samples: Sequence[Sample]) -> TrainingBatch:
         layouts = [sample.layout for sample in samples]
         if self.config.regions is None:
-            batch = collate_images([image for sample in samples for image in sample.images], layouts)
+            batch = collate_images([image for sample in samples for image in sample.images], layouts, self.config)
         else:
             batch = collate_passes([part for sample in samples for part in sample.parts], layouts, self.config)
         if self.job.noise.twins:

@@ -46,7 +46,11 @@ class RandomModel:
             raise ValueError("model.random: expected either size, or all of vision, text, tile and patch")
         if self.tokenizer is not None and self.vocabulary is not None:
             raise ValueError("model.random: expected tokenizer or vocabulary, found both")
-        at_least("model.random.max_tiles", self.max_tiles, 1)
+        for name in ("tile", "patch", "max_tiles"):
+            at_least(f"model.random.{name}", getattr(self, name), 1)
+        for name in ("vision", "text"):
+            for value in getattr(self, name) or ():
+                at_least(f"model.random.{name}", value, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,10 @@ class RegionSemantics:
     footprint: str | None = None
     binding: str | None = None
     budget: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_regions", "roi_size"):
+            at_least(f"model.regions.{name}", getattr(self, name), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +122,9 @@ class Optimizer:
         for name in ("weight_decay", "clip", "eps"):
             at_least(f"optimizer.{name}", getattr(self, name), 0)
         between("optimizer.warmup", self.warmup, 0, 1)
+        for beta in self.betas:
+            if not 0 <= beta < 1:
+                raise ValueError(f"optimizer.betas: expected numbers from 0 to below 1, found {beta}")
 
 
 @dataclass(frozen=True, kw_only=True)

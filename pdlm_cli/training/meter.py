@@ -1,6 +1,7 @@
 """How fast training is: a bar on a terminal, a log line now and then elsewhere."""
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -44,8 +45,12 @@ class Meter:
     def step(self, done: int) -> None:
         self._bar.update(self._task, completed=done)
 
-    def show(self, state: str) -> None:
-        self._bar.update(self._task, state=state)
+    def show(self, logs: Mapping[str, float]) -> None:
+        """Loss and speed of a training step beside the bar, until newer ones are known."""
+        words = [f"loss {logs['loss']:.3f}", f"{logs['tokens_per_second']:,.0f} tokens/s"]
+        if "flop_utilisation" in logs:
+            words.append(f"{logs['flop_utilisation']:.0%} MFU")
+        self._bar.update(self._task, state=", ".join(words))
 
     def read(self) -> dict[str, float]:
         """tokens_per_second and, where the device's peak is known, flop_utilisation, since the last reading."""

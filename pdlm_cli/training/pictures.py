@@ -18,16 +18,17 @@ IMAGE_FIELDS = ("image", "images", "image_file", "image_path")
 def record_image(record: dict[str, Any], root: Path) -> Image.Image:
     """The one picture of a record, as `record_images` has it."""
     images = record_images(record, root)
+    if not images:
+        raise RegionError("missing_image", f"expected a picture in {', '.join(IMAGE_FIELDS)}, found none")
     if len(images) != 1:
         raise RegionError("bad_image", f"expected one picture a record of regions, found {len(images)}")
     return images[0]
 
 
 def record_images(record: dict[str, Any], root: Path) -> list[Image.Image]:
-    """The pictures of a record, mode RGB, at least one; file names are below `root`. Raises RegionError."""
-    value = next((record[name] for name in IMAGE_FIELDS if record.get(name) is not None), None)
-    listed = value if isinstance(value, list) and value else [value]
-    return [_opened(entry, root) for entry in listed]
+    """The pictures of a record, mode RGB, none if it names none; file names are below `root`. Raises RegionError."""
+    value = next((record[name] for name in IMAGE_FIELDS if record.get(name) is not None), [])
+    return [_opened(entry, root) for entry in (value if isinstance(value, list) else [value])]
 
 
 def _opened(value: Any, root: Path) -> Image.Image:
@@ -40,7 +41,7 @@ def _opened(value: Any, root: Path) -> Image.Image:
     if isinstance(value, bytes):
         return load_image(io.BytesIO(value))
     if not isinstance(value, str):
-        raise RegionError("missing_image", f"expected a picture in {', '.join(IMAGE_FIELDS)}, found none")
+        raise RegionError("missing_image", "expected the name of a picture, or what is in it, found neither")
     return load_image(find_image(root, value, allow_outside=False))
 
 

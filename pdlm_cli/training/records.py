@@ -2,8 +2,8 @@
 
 A record is a dict as formats.md's training JSON has it: a picture (`image`, `image_file` or `image_path`: a file name,
 a `data:...;base64,` text, or, in Parquet, bytes or a struct of bytes and path) with `mask_rles` and `captions`, or
-`annotations` of `caption` and `segmentation`, or, for chat, `conversations`, about one picture or a list of them (also
-under `images`).
+`annotations` of `caption` and `segmentation`, or, for chat, `conversations`, about one picture, a list of them (also
+under `images`) or none.
 """
 
 import json

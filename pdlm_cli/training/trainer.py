@@ -176,7 +176,8 @@ class PdlmTrainer(Trainer):
         super().log(logs)
         if self.args.process_index == 0:
             line = ", ".join(f"{name.removeprefix('eval_')} {value:.4g}" for name, value in logs.items())
-            self.parts.meter.show(f"loss {logs['loss']:.3f}" if "loss" in logs else "")
+            if "loss" in logs:
+                self.parts.meter.show(logs)
             kind = "evaluation" if "eval_loss" in logs else "step"
             facts = {"facts": {"event": kind, "step": self.state.global_step, **logs}}
             log.info("%s %d of %d: %s", kind, self.state.global_step, self.state.max_steps, line, extra=facts)

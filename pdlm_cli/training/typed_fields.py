@@ -1,8 +1,10 @@
 """Nested settings from YAML into frozen dataclasses: unknown fields and wrong types are errors that name the field."""
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Settings = TypeVar("Settings")
@@ -106,11 +108,11 @@ def _sequence(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, .
 def _plain(hint: type, value: Any, name: str) -> Any:
     if hint is float:
         if isinstance(value, str):  # YAML takes 4e-5, without a point, for a text
-            try:
-                return float(value)
-            except ValueError:
-                pass
+            with suppress(ValueError):
+                value = float(value)
         if type(value) in (int, float):
+            if not math.isfinite(value):
+                raise ValueError(f"{name}: expected a finite number, found {value}")
             return float(value)
     elif type(value) is hint:
         return value

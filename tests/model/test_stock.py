@@ -37,7 +37,7 @@ def test_vision_tower_is_siglips_penultimate_hidden_state():
 def chat_batch(model):
     image = prepare_image(picture(120, 128), model.config)
     layout = plan_chat(model.tokens, model.config, tiles=1, question="What is this?", answer=[model.tokens.mask] * 8)
-    return collate_images([image], [layout])
+    return collate_images([image], [layout], model.config)
 
 
 def test_decoder_is_a_llama_that_sees_both_ways():

@@ -11,6 +11,7 @@ from model.batch import collate_images
 from model.chat import ChatSettings, answer_question
 from model.layout import plan_chat
 from model.preprocess import prepare_image
+from model.sizes import random_model
 from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.conversations import question_parts
@@ -127,17 +128,38 @@ def test_samples_of_several_pictures_in_a_batch_equal_them_alone(tmp_path):
     records = [
         {"images": ["wide.png", "square.png"], "conversations": talk("<image> or <image>?", "red")},
         {"image": "square.png", "conversations": talk("What?", "a square", "Which color?", "blue")},
+        {"image": None, "conversations": talk("Two and two?", "four")},
     ]
-    samples = read(write(tmp_path, *records), 3)
+    samples = read(write(tmp_path, *records), 4)
     collate = Collator.of(settings_of(tmp_path / "chat.json"), MODEL.config, MODEL.tokens)
     together = collate(samples)
     alone = [collate([sample]) for sample in samples]
     losses = torch.stack([MODEL(inputs.batch, inputs.aim) for inputs in alone])
     torch.testing.assert_close(MODEL(together.batch, together.aim), losses.mean())
-    batch = collate_images(samples[-1].images, [samples[-1].layout])
+    batch = collate_images(samples[-1].images, [samples[-1].layout], MODEL.config)
     tiles = [len(image.tiles) for image in samples[-1].images]
     assert batch.tile_counts == tuple(tiles)
     assert int(batch.image.sum()) == sum(tiles) * MODEL.config.tokens_per_tile
+
+
+def test_text_alone_is_learnt_too(tmp_path):
+    file = write(tmp_path, {"conversations": talk("Two and two?", "four", "And three?", "seven")})
+    first, second = read(file, 2)
+    assert "<img>" not in prompt(second) and "Two and two?<|eot_id|>" in prompt(first)
+    for model in (MODEL, random_model("tiny", seed=0)):
+        model.zero_grad()
+        inputs = Collator.of(settings_of(file), model.config, model.tokens)([first, second])
+        assert inputs.batch.tile_counts == () and not inputs.batch.image.any()
+        model(inputs.batch, inputs.aim).backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())  # which DDP needs
+    settings = settings_of(file, held_out=[{"path": str(file), "kind": "chat"}])
+    HeldOut(settings, MODEL.config, MODEL.tokens).write_captions(MODEL, tmp_path / "shown", 1)
+    assert (tmp_path / "shown/step-000001/000.png").exists()
+
+
+def test_a_mark_without_a_picture_is_bad(tmp_path):
+    with pytest.raises(InputError, match="as many pictures as marks <image>, found 0 and 1"):
+        read(write(tmp_path, {"conversations": talk("<image>\nWhat?", "x")}), 1)
 
 
 def test_held_out_conversations_are_answered_in_their_context(tmp_path):
