@@ -24,8 +24,9 @@ class Batch:
     """B layouts with their pictures, as tensors.
 
     tiles: (sum of T, 3, S, S) uint8, of pictures in the order in which layouts show them; one blank tile that none
-    shows where there is no picture, for towers cannot look at nothing. tile_counts, grids: per picture. footprints: (sum of T, max_regions, g * g), how many regions of the picture put each region prompt on each
-    patch; None without regions. boxes: per picture (R, 4) xyxy over width and height.
+    shows where there is no picture, for towers cannot look at nothing. tile_counts, grids: per picture. footprints:
+    (sum of T, max_regions, g * g), how many regions of the picture put each region prompt on each patch; None without
+    regions. boxes: per picture (R, 4) xyxy over width and height.
     input_ids, position_ids, kind, region, labelled: (B, L) as in `Layout`; image: (B, L) where image features go.
     slots: (B, R, G) caption slots as places in the sequence, -1 where there is none. prefix: length of all prefixes.
     twin: (B, L) tokens that `with_twins` added, None if it did not.
@@ -100,9 +101,7 @@ def collate_passes(
     )
 
 
-def collate_images(
-    images: Sequence[PreparedImage], layouts: Sequence[Layout], config: PerceptionDLMConfig
-) -> Batch:
+def collate_images(images: Sequence[PreparedImage], layouts: Sequence[Layout], config: PerceptionDLMConfig) -> Batch:
     """Pictures with their layouts, of which each may show several or none, without regions."""
     return _collate(images, layouts, config.tile_size, None, ())
 
@@ -167,8 +166,9 @@ def _collate(
         own = torch.where(layout.slots < 0, -1, layout.slots - layout.prefix + prefix)
         slots[row, : own.shape[0], : own.shape[1]] = own
 
+    tiles = [image.tiles for image in images] or [np.zeros((1, 3, side, side), dtype=np.uint8)]
     return Batch(
-        tiles=torch.from_numpy(np.concatenate([image.tiles for image in images] or [np.zeros((1, 3, side, side), np.uint8)])),
+        tiles=torch.from_numpy(np.concatenate(tiles)),
         tile_counts=tuple(len(image.tiles) for image in images),
         grids=tuple(image.grid for image in images),
         footprints=footprints,

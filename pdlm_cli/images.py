@@ -28,11 +28,13 @@ def spellings(name: str) -> list[str]:
     return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))
 
 
-def find_image(root: Path, file_name: str, *, allow_outside: bool, option: str = "--images") -> Path:
+def find_image(
+    root: Path, file_name: str, *, allow_outside: bool, option: str = "--images", trust: str | None = "--allow-outside"
+) -> Path:
     """The file `file_name` below `root`, links followed; also where either spells letters with accents in two parts.
 
-    option: that names the root, for errors. Raises RegionError missing_image, or, unless allow_outside, outside_root
-    for an absolute path, `..` or a link that leaves the root.
+    option, trust: that name the root and allow files outside of it, for errors. Raises RegionError missing_image, or,
+    unless allow_outside, outside_root for an absolute path, `..` or a link that leaves the root.
     """
     for spelling in spellings(file_name):
         try:
@@ -41,9 +43,8 @@ def find_image(root: Path, file_name: str, *, allow_outside: bool, option: str =
         except (OSError, ValueError, RuntimeError) as error:  # name too long, NUL in it, a loop of links
             raise RegionError("missing_image", f"{file_name!r} cannot be a file: {error}") from error
         if not inside and not allow_outside:
-            raise RegionError(
-                "outside_root", f"{file_name!r} lies outside {root}; pass --allow-outside if the input is trusted"
-            )
+            remedy = f"pass {trust} if the input is trusted" if trust else f"{option} names the folder"
+            raise RegionError("outside_root", f"{file_name!r} lies outside {root}; {remedy}")
         if found:
             return path
     raise RegionError("missing_image", f"no file {file_name!r} in {root}; {option} names the folder")

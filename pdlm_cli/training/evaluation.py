@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from model.decode import DecodeSettings, caption_passes
 from model.pdlm import PerceptionDLM, PerceptionDLMBase
 from model.preprocess import PreparedPass
 from model.tokens import Tokens
+from pdlm_cli.logs import log
+from pdlm_cli.training.bad_samples import SHOWN
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.job import Noising, TrainJob
 from pdlm_cli.training.samples import Sample, Samples
@@ -29,14 +32,23 @@ class HeldOut:
         data = replace(job.data, sources=job.data.held_out)
         self.samples = Samples(data.sources, data, config, tokens, seed=0)
         self._collate = Collator.of(self.job, config, tokens, prior)
+        self._told = False
+
+    def _samples(self) -> list[Sample]:
+        """What could not be used of them is said once."""
+        samples = [self.samples[place] for place in range(self.job.report.samples)]
+        problems = dict.fromkeys(problem for sample in samples for problem in sample.problems)
+        for problem in islice(problems, 0 if self._told else SHOWN):
+            log.warning("skipped of the held-out samples: %s", problem, extra={"facts": {"event": "bad_sample"}})
+        self._told = True
+        return samples
 
     @torch.no_grad()
     def losses(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """eval_loss: the mean over the samples, their times spread evenly; and that of each kind if there are two."""
         model.eval()
         found: dict[str, list[float]] = {"eval_loss": [], "eval_loss_regions": [], "eval_loss_chat": []}
-        for place in range(self.job.report.samples):
-            sample = self.samples[place]
+        for sample in self._samples():
             inputs = self._collate([sample]).to(device)
             kind = "regions" if isinstance(sample.prepared, PreparedPass) else "chat"
             loss = float(model(inputs.batch, inputs.aim))
@@ -45,33 +57,37 @@ class HeldOut:
         kinds = [name for name, values in found.items() if values]
         return {name: sum(found[name]) / len(found[name]) for name in (kinds if len(kinds) == 3 else kinds[:1])}
 
-    def write_captions(self, model: PerceptionDLMBase, folder: Path, step: int) -> dict[str, float]:
-        """Caption the samples and write each picture with its regions into `folder`/step-N.
+    def write_captions(
+        self, model: PerceptionDLMBase, folder: Path | None, step: int, cache: str = "auto"
+    ) -> dict[str, float]:
+        """Caption the samples and write each picture with its regions into `folder`/step-N, or nothing if that is None.
+        cache: see `DecodeSettings`.
 
         Returns eval_exact, the share of texts that are reproduced to the letter (what fits the span of them).
         """
-        out = folder / f"step-{step:06d}"
-        out.mkdir(parents=True, exist_ok=True)
         model.eval()
         lines: list[dict[str, Any]] = []
         exact = []
         for place in range(self.job.report.samples):
             sample = self.samples[place]
-            wanted, found = self._texts(model, sample)
+            wanted, found = self._texts(model, sample, cache)
             exact += [a == b for a, b in zip(wanted, found, strict=True)]
-            draw_sample(sample, model.config, wanted, found).save(out / f"{place:03d}.png")
             lines.append({"sample": place, "expected": wanted, "found": found})
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        (out / "captions.jsonl").write_text(text, encoding="utf-8")
+            if folder is not None:
+                out = folder / f"step-{step:06d}"
+                out.mkdir(parents=True, exist_ok=True)
+                draw_sample(sample, model.config, wanted, found).save(out / f"{place:03d}.png")
+                text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                (out / "captions.jsonl").write_text(text, encoding="utf-8")
         return {"eval_exact": sum(exact) / len(exact)}
 
-    def _texts(self, model: PerceptionDLMBase, sample: Sample) -> tuple[list[str], list[str]]:
+    def _texts(self, model: PerceptionDLMBase, sample: Sample, cache: str) -> tuple[list[str], list[str]]:
         """Expected and found texts, in slot order for regions."""
         tokens, data, steps = model.tokens, self.job.data, self.job.report.steps
         if isinstance(sample.prepared, PreparedPass):
             assert isinstance(model, PerceptionDLM)
             wanted = [_fitting(tokens, text, data.caption_length) for text in sample.texts]
-            settings = DecodeSettings(steps=steps, length=data.caption_length)
+            settings = DecodeSettings(steps=steps, length=data.caption_length, cache=cache)
             captions = caption_passes(model, [sample.prepared], settings)[0].captions
             return wanted, [captions[mask].text for mask in sample.prepared.order]
         settings_of_chat = ChatSettings(length=data.answer_length, block=data.answer_length, steps=steps)

@@ -40,9 +40,9 @@ class Source:
     """One data set.
 
     path: training JSON, JSON lines, Parquet, or a folder of Parquet files. scenes: drawn ones in place of files. kind:
-    regions with captions, or chat. images: folder that file names are relative to; that of `path` if
-    null. weight: how often an epoch shows each picture; 0.5 shows half of them. count: this many pictures, drawn once
-    by the seed; all if null.
+    regions with captions, or chat. images: folder that file names are relative to; that of `path` if null. weight: how
+    often an epoch shows each picture; 0.5 shows half of them. count: this many pictures, drawn once by the seed; all
+    if null.
     """
 
     path: str | None = None

@@ -19,8 +19,7 @@ class Meter:
         self._tokens = self._flops = 0.0
         self._since = time.perf_counter()
         self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
+            BarColumn(bar_width=None),  # what the rest leaves, of 80 columns too
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
@@ -28,6 +27,7 @@ class Meter:
             TimeRemainingColumn(),
             console=console,
             disable=not bar,
+            expand=True,
         )
         self._task = self._bar.add_task("", total=total, completed=done, state="")
 

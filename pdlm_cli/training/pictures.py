@@ -42,7 +42,7 @@ def _opened(value: Any, root: Path) -> Image.Image:
         return load_image(io.BytesIO(value))
     if not isinstance(value, str):
         raise RegionError("missing_image", "expected the name of a picture, or what is in it, found neither")
-    return load_image(find_image(root, value, allow_outside=False))
+    return load_image(find_image(root, value, allow_outside=False, option="data.sources.images", trust=None))
 
 
 def record_regions(record: dict[str, Any]) -> list[tuple[Any, str]]:

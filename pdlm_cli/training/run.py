@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 from transformers import TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.utils import logging as transformers_logging
 
 from model.pdlm import PerceptionDLMBase
@@ -55,6 +57,7 @@ def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
     """Load or make the model, freeze what the job says, open the data. Raises PdlmError."""
     if job.deepspeed is not None:
         check_deepspeed(job.deepspeed)
+    check_reporting(job.report.to)
     model = _model(job, checkpoint)
     regions = model.config.regions
     if job.noise.twins and (regions is None or regions.attention != "isolated"):
@@ -74,6 +77,15 @@ def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
     if not steps:
         raise ConfigError(f"{job.epochs} epochs hold less than one batch of {job.batch} samples; set max_steps")
     return Prepared(model, samples, held_out, prior, steps)
+
+
+def check_reporting(names: Sequence[str]) -> None:
+    """Raise ConfigError unless the Trainer knows all of these and can report to them."""
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise ConfigError(f"report.to: expected some of {', '.join(INTEGRATION_TO_CALLBACK)}, found {name!r}")
+        if name not in get_available_reporting_integrations():
+            raise ConfigError(f"report.to: {name} is not installed; install it, or leave it out")
 
 
 def process_count() -> int:

@@ -43,7 +43,8 @@ def draw_sample(
 ) -> Image.Image:
     """The pictures side by side, regions tinted, and below them what each text should be and is."""
     pictures = [picture_of(image) for image in sample.images]
-    pixels = np.full((max(map(len, pictures), default=0), sum(each.shape[1] for each in pictures), 3), 255, dtype=np.float32)
+    high, wide = max(map(len, pictures), default=0), sum(each.shape[1] for each in pictures)  # none for text alone
+    pixels = np.full((high, wide, 3), 255, dtype=np.float32)
     left = 0
     for each in pictures:
         pixels[: len(each), left : left + each.shape[1]] = each

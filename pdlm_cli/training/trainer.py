@@ -1,7 +1,8 @@
 """transformers' Trainer over our batches: what it is told, and the few places where it is led another way."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 import torch.distributed as dist
 from accelerate import DistributedType, PartialState
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -153,10 +155,14 @@ class PdlmTrainer(Trainer):
         """Loss and captions of the held-out samples. Every process computes them all, which sharded weights need."""
         held_out = self.parts.held_out
         assert held_out is not None
-        whole = not self.is_fsdp_enabled and not self.is_deepspeed_enabled
         metrics = held_out.losses(self.model_wrapped, self.args.device)
-        if whole and self.args.process_index == 0 and self.parts.job.objective != "words":
-            metrics |= held_out.write_captions(self.plain_model, self.parts.folder.samples, self.state.global_step)
+        writer = self.args.process_index == 0
+        captions = self.parts.job.objective != "words" and not self.is_deepspeed_enabled
+        if captions and (writer or self.is_fsdp_enabled):  # shards of a block are gathered by all together
+            folder = self.parts.folder.samples if writer else None
+            cache = "none" if self.is_fsdp_enabled else "auto"  # with one, parts of blocks are called by themselves
+            with gathered(self.plain_model):
+                metrics |= held_out.write_captions(self.plain_model, folder, self.state.global_step, cache)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -232,6 +238,20 @@ class PdlmTrainer(Trainer):
             state = {name: value.to(torch.bfloat16) for name, value in state.items()}
         if self.args.should_save:
             self.plain_model.save_pretrained(folder, state_dict=state)
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """What FSDP2 shards of a model outside of its blocks is whole meanwhile, so that parts of the model can be called
+    one by one. Blocks gather themselves when they are called."""
+    if not isinstance(model, FSDPModule):
+        yield
+        return
+    model.unshard()
+    try:
+        yield
+    finally:
+        model.reshard()
 
 
 class Watcher(TrainerCallback):

@@ -1,5 +1,6 @@
 """The estimate of a step's work against what torch counts."""
 
+import io
 from dataclasses import replace
 
 import pytest
@@ -69,3 +70,16 @@ def test_utilisation_is_work_by_time_and_peak(monkeypatch):
     meter.add(tokens=6, flops=40.0)
     meter.add(tokens=2, flops=20.0)
     assert meter.read() == {"tokens_per_second": 4.0, "flop_utilisation": 0.3}
+
+
+def test_the_bar_tells_loss_speed_utilisation_and_time_left():
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=80)
+    with Meter(console, bar=True, total=2200, done=0, peak_flops=1.0) as meter:
+        meter.show({"loss": 1.2345, "learning_rate": 1e-3, "tokens_per_second": 123456.7, "flop_utilisation": 0.412})
+        meter.step(301)
+    shown = terminal.getvalue()
+    for part in ("301/2200", "loss 1.234", "123,457 tokens/s", "41% MFU", "left"):
+        assert part in shown
+    assert "…" not in shown  # nothing is cut off
+    meter.show({"loss": 2.0, "tokens_per_second": 9.0})  # of a device whose peak is not known

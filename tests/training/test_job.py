@@ -1,5 +1,6 @@
 """The job file: what is read, what is refused, and that the committed jobs are whole."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -152,4 +153,14 @@ def test_examples_of_the_help_name_jobs_and_fields_that_exist(line: str, monkeyp
     program, name, *arguments = shlex.split(line)
     assert (program, name) == ("pdlm", "train")
     context = train.make_context("train", arguments)
-    load_job(context.params["job"], context.params["changes"])
+    start = load_job(context.params["job"], context.params["changes"]).model.start
+    assert start is None or Path(start).exists()  # in a fresh clone
+
+
+def test_commands_of_the_readme_start_from_what_the_repository_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    jobs = re.findall(r"^    pdlm train (\S+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert len(jobs) == 3
+    for name in jobs:
+        start = load_job(Path(name)).model.start
+        assert start is None or Path(start).exists(), name

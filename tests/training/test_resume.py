@@ -59,6 +59,10 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path, kind):
     data, changes = squares(tmp_path / "data", 6), KINDS[kind] | {"max_steps": 6}
     if kind == "lora":
         changes["lora"] = {"rank": 4}  # dropout draws for a batch, not for a sample
+    else:
+        sources = [{"path": str(data)}]
+        changes["data"] = {"sources": sources, "held_out": sources, "caption_length": 6, "workers": 0}
+        changes["report"] = {"log": 1, "save": 100, "eval": 3, "samples": 2, "steps": 3, "to": []}
     running = {
         strategy: start(job_values(data, tmp_path / strategy, strategy=strategy, **changes), tmp_path, before=TORCHRUN)
         for strategy in ("ddp", "fsdp2")
@@ -69,6 +73,11 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path, kind):
         expected, found = losses(tmp_path / "one"), losses(tmp_path / strategy)
         assert list(found.values()) == pytest.approx(list(expected.values()), rel=1e-4)
         assert_equal_weights(tmp_path / "one", tmp_path / strategy, rtol=0, atol=3e-4)
+        for step in (3, 6) if kind == "plain" else ():
+            shown = f"samples/step-{step:06d}"
+            assert len(list((tmp_path / strategy / shown).glob("*.png"))) == 2
+            captions = (tmp_path / strategy / shown / "captions.jsonl").read_text()
+            assert captions == (tmp_path / "one" / shown / "captions.jsonl").read_text()
 
 
 # strategy, processes before it is stopped, and after

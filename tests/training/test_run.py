@@ -86,6 +86,31 @@ def test_too_many_bad_samples_stop_the_run(tmp_path):
         train(job(data, tmp_path / "out", max_steps=100))
 
 
+def test_held_out_samples_that_cannot_be_used_are_said_once(tmp_path):
+    data = squares(tmp_path / "data", 4)
+    held_out = squares(tmp_path / "held-out", 4)
+    (tmp_path / "held-out/1.png").unlink()
+    settings = job(
+        data,
+        tmp_path / "out",
+        max_steps=2,
+        data={"sources": [{"path": str(data)}], "held_out": [{"path": str(held_out)}], "workers": 0},
+        report={"log": 1, "save": 9, "eval": 1, "samples": 8, "steps": 2, "to": []},
+    )
+    assert train(settings) == 0
+    events = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    said = [event["message"] for event in events if event.get("event") == "bad_sample"]
+    assert said and len(said) == len(set(said))
+    assert all("held-out samples" in message and "missing_image" in message for message in said)
+
+
+@pytest.mark.parametrize(("name", "message"), [("nonsense", "expected some of"), ("neptune", "is not installed")])
+def test_reports_that_go_nowhere_are_refused(tmp_path, name, message):
+    data = squares(tmp_path / "data", 2)
+    with pytest.raises(ConfigError, match=rf"report\.to: .*{message}"):
+        train(job(data, tmp_path / "out", report={"to": [name]}))
+
+
 def test_frozen_modules_stay_and_checkpointing_changes_nothing(tmp_path):
     data = squares(tmp_path / "data", 4)
     optimizer = {"lr": 1e-2, "freeze": ["vision", "decoder"], "module_lr": {"regions": 1e-3}}

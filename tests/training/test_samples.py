@@ -136,14 +136,22 @@ def test_regions_that_cannot_be_used_are_left_out_and_said(tmp_path):
     file = squares(tmp_path, 6)
     records = json.loads(file.read_text())
     (tmp_path / "0.png").unlink()
+    records[1]["image"] = "/elsewhere/1.png"
     records[2]["mask_rles"][0] = {"size": [64, 96], "counts": "broken"}
     records[3]["mask_rles"][0]["size"] = [10, 10]
     file.write_text(json.dumps(records))
     samples = open_samples(job(file, tmp_path))
     found = [samples[place] for place in range(samples.stream.length(1))]
     problems = "\n".join({problem for sample in found for problem in sample.problems})
-    for part in ("record 0: missing_image", "record 2, region 0: bad_mask", "record 3, region 0: size_mismatch"):
+    missing = "record 0: missing_image: no file '0.png' in " + f"{tmp_path}; data.sources.images names the folder"
+    for part in (
+        missing,
+        "record 1: outside_root",
+        "record 2, region 0: bad_mask",
+        "record 3, region 0: size_mismatch",
+    ):
         assert part in problems
+    assert "--" not in problems  # of no option that `pdlm train` does not have
     assert all(sample.texts for sample in found)
     assert [contents(samples[place]) for place in range(len(found))] == [contents(sample) for sample in found]
 
