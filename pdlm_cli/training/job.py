@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
+from pdlm_cli import strict_yaml
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.job_data import Data
 from pdlm_cli.training.typed_fields import at_least, between, read_settings, set_field
@@ -260,7 +261,7 @@ def load_job(path: Path, changes: Sequence[str] = ()) -> TrainJob:
     Raises ConfigError if the file cannot be read or a field is unknown, missing or not what it should be.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = strict_yaml.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):

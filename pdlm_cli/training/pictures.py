@@ -27,7 +27,7 @@ def record_image(record: dict[str, Any], root: Path) -> Image.Image:
 
 def record_images(record: dict[str, Any], root: Path) -> list[Image.Image]:
     """The pictures of a record, mode RGB, none if it names none; file names are below `root`. Raises RegionError."""
-    value = next((record[name] for name in IMAGE_FIELDS if record.get(name) is not None), [])
+    value: Any = next((record[name] for name in IMAGE_FIELDS if record.get(name) is not None), [])
     return [_opened(entry, root) for entry in (value if isinstance(value, list) else [value])]
 
 

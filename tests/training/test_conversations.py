@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -140,6 +142,30 @@ def test_samples_of_several_pictures_in_a_batch_equal_them_alone(tmp_path):
     tiles = [len(image.tiles) for image in samples[-1].images]
     assert batch.tile_counts == tuple(tiles)
     assert int(batch.image.sum()) == sum(tiles) * MODEL.config.tokens_per_tile
+
+
+def test_parquet_with_the_pictures_inside_is_read_as_json_is(tmp_path):
+    records = [
+        {"image": list(SIZES), "conversations": talk("<image> or <image>?", "red", "Sure?", "yes")},
+        {"image": ["square.png"], "conversations": talk("What?", "a square")},
+        {"image": None, "conversations": talk("Two and two?", "four")},
+    ]
+    expected = read(write(tmp_path, *records), 4)
+    inside = [
+        {
+            "images": [{"bytes": (tmp_path / name).read_bytes(), "path": name} for name in record["image"] or ()],
+            "conversations": [
+                {"from": {"user": "human", "assistant": "gpt"}[turn["role"]], "value": turn["content"]}
+                for turn in record["conversations"]
+            ],
+        }
+        for record in records
+    ]
+    (tmp_path / "parts").mkdir()
+    pq.write_table(pa.Table.from_pylist(inside), tmp_path / "parts/0.parquet", row_group_size=2)
+    for sample, other in zip(expected, read(tmp_path / "parts", 4), strict=True):
+        assert equal_layouts(sample.layout, other.layout) and sample.texts == other.texts
+        assert [image.tiles.tobytes() for image in sample.images] == [image.tiles.tobytes() for image in other.images]
 
 
 def test_text_alone_is_learnt_too(tmp_path):

@@ -111,6 +111,13 @@ def test_changes_reach_nested_fields_and_leave_the_file_alone(tmp_path):
     assert changed(VALUES, changes) != VALUES
 
 
+def test_a_field_that_is_there_twice_is_an_error(tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(VALUES) + "max_steps: 9\n")
+    with pytest.raises(ConfigError, match=r"max_steps is there twice\n.*line \d+"):
+        load_job(file)
+
+
 @pytest.mark.parametrize("text", ["- 1", "{", ""])
 def test_a_file_that_is_no_job_is_refused(tmp_path, text):
     file = tmp_path / "job.yaml"
