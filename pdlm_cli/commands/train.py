@@ -1,5 +1,6 @@
 """`pdlm train`."""
 
+import os
 from pathlib import Path
 
 import click
@@ -49,6 +50,8 @@ def train(
             changes = (*changes, "epochs=null", f"max_steps={max_steps}")
         settings = load_job(job, changes)
         if dry_run:
+            if os.environ.get("RANK", "0") != "0":  # of processes that torchrun started, one tells for all
+                return
             from pdlm_cli import logs
             from pdlm_cli.stdout import print_line
             from pdlm_cli.training.dry_run import describe

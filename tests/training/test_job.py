@@ -23,6 +23,8 @@ def test_committed_jobs_are_valid_and_headed_by_their_command(file):
     settings = load_job(file)
     assert file.read_text().splitlines()[0].endswith(f" train {file.relative_to(REPOSITORY)}")
     assert settings.output.startswith("out/") and Path(settings.output).name == file.stem
+    start = settings.model.start  # made here or by another job; never to be taken for an id on the hub
+    assert start is None or (start.startswith("out/") and start.count("/") > 1) or (REPOSITORY / start).is_dir()
     assert read_settings(TrainJob, settings.to_dict()) == settings
 
 

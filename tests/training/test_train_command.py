@@ -33,6 +33,15 @@ def test_dry_run_shows_what_would_be_done_and_does_nothing(file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_of_several_processes_one_tells_what_would_be_done(file):
+    first, second = (
+        CliRunner().invoke(main, ["train", str(file), "--dry-run"], env={"RANK": rank, "WORLD_SIZE": "2"})
+        for rank in "01"
+    )
+    assert "2 processes x 1 forwards x 2" in first.stdout
+    assert (second.exit_code, second.stdout) == (0, "")
+
+
 def test_a_wrong_job_is_a_usage_error(file):
     result = CliRunner().invoke(main, ["train", str(file), "optimizer.speed=1"])
     assert result.exit_code == 2
