@@ -22,6 +22,7 @@ from tests.training.support import (
     start,
     train,
 )
+from tests.training.test_mixed import mixed_sources
 
 KINDS = {
     "plain": {},
@@ -118,13 +119,22 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, lora):
 
 def test_sharded_runs_compute_in_bf16_with_activations_recomputed(tmp_path):
     data = squares(tmp_path / "data", 6)
-    changes = {"precision": "bf16", "gradient_checkpointing": True, "optimizer": {"lr": 1e-3, "freeze": ["vision"]}}
+    sources = mixed_sources(tmp_path / "mixed")
+    changes = {
+        "precision": "bf16",
+        "gradient_checkpointing": True,
+        "optimizer": {"lr": 1e-3, "freeze": ["vision"]},
+        "data": {"sources": [{"path": str(data)}], "held_out": sources, "caption_length": 6, "workers": 0},
+        "report": {"log": 1, "save": 100, "eval": 3, "samples": 4, "steps": 3, "to": []},
+    }
     running = start(job_values(data, tmp_path / "two", strategy="fsdp2", **changes), tmp_path, before=TORCHRUN)
     assert train(job(data, tmp_path / "one", micro_batch=4, **changes)) == 0
     finish(running)
     expected, found = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(found.values()) == pytest.approx(list(expected.values()), rel=0.03)
     assert torch.tensor(list(found.values())).isfinite().all()
+    for step in (3, 6):  # captions and answers alike
+        assert len(list((tmp_path / f"two/samples/step-{step:06d}").glob("*.png"))) == 4
 
 
 def test_a_run_that_fails_does_not_wait_for_its_workers(tmp_path):
