@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from pdlm_cli.archives import is_archive
 from pdlm_cli.errors import InputError, PdlmError
+from pdlm_cli.images import unread_format
 from pdlm_cli.inputs import MAX_REGIONS
 from pdlm_cli.json_stream import JsonStream
 from pdlm_cli.logs import log
@@ -203,9 +204,11 @@ def _file_reader(location: str, format: str) -> Any:
         for magic, packer in COMPRESSED.items():
             if beginning.startswith(magic):
                 raise ValueError(f"it is compressed by {packer}; expected an annotation file or a folder: unpack it")
-        if PICTURE_BEGINS.match(beginning):
+        unread = unread_format(beginning)
+        if unread is not None or PICTURE_BEGINS.match(beginning):
+            not_read = "" if unread is None else f" in {unread}, which is not read: save it as JPEG or PNG"
             raise ValueError(
-                "it is a picture; expected an annotation file, or a folder of pictures with masks. "
+                f"it is a picture{not_read}; expected an annotation file, or a folder of pictures with masks. "
                 "`pdlm show PICTURE MASKS` captions a single one"
             )
         file.seek(0)
