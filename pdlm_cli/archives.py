@@ -118,7 +118,8 @@ def _found(members: Mapping[str, Member], name: str, location: str) -> Member:
     for spelling in spellings(name_inside(name)):
         if spelling in members:
             return members[spelling]
-    raise RegionError("missing_image", f"no file {name!r} in {location}; --images names where pictures are")
+    holds = f", which holds {next(iter(members))!r}" if members else ""  # often all is in a folder in there
+    raise RegionError("missing_image", f"no file {name!r} in {location}{holds}; --images names where pictures are")
 
 
 def _safe_names(names: Iterable[str]) -> Iterator[str]:

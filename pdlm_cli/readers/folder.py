@@ -57,7 +57,9 @@ def read(store: Store, take: Take) -> Records:
         yield ImageRecord(picture, picture)
         yield from regions
     if without == len(layout.pictures):
-        raise ValueError(f"none of {without} pictures has masks; expected {EXPECTED}, or --propose MODEL to make them")
+        raise ValueError(
+            f"none of {without} pictures has masks; expected {EXPECTED}; `pdlm caption --propose MODEL` makes them"
+        )
     if without:
         log.warning("%d pictures of %s have no masks and are left out", without, store.location)
 

@@ -178,7 +178,8 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*none.json: No such file"):
         open_manifest(tmp_path / "none.json")
     with pytest.raises(
-        InputError, match=r"none of 0 pictures has masks; expected a folder of pictures.*, or --propose MODEL"
+        InputError,
+        match=r"none of 0 pictures has masks; expected a folder of pictures.*; `pdlm caption --propose MODEL` makes",
     ):
         open_manifest(tmp_path)
 

@@ -117,7 +117,7 @@ def spoil(path: Path) -> None:
         ("count", 2, "some are of 3, others of 4"),
         ("unfinished", 2, "run its command again"),
         ("spoilt", 4, "is not the file that its done-marker describes"),
-        ("moved", 4, "--input says where it lies now"),
+        ("moved", 4, "--masks say where it lies now"),
         ("changed", 4, "is not what"),
         ("inside", 2, "is one of the shards"),
         ("occupied", 2, "holds another run"),
