@@ -11,7 +11,7 @@ from typing import Any
 
 from pdlm_cli import logs
 from pdlm_cli.devices.fleet import open_workers
-from pdlm_cli.engine import Engine, checkpoint_sha256, shipped_checkpoint
+from pdlm_cli.engine import Engine, checkpoint_sha256, named_or_shipped
 from pdlm_cli.engine_dry import DryEngine
 from pdlm_cli.exporting import export_beside
 from pdlm_cli.images import Exif
@@ -193,7 +193,7 @@ def _already_finished(job: CaptionJob, manifest: Manifest, out: RunDir, earlier:
     """Say so, once it is certain that the model is the same too; it need not be loaded for that."""
     dry = DryEngine()
     model = dry.model_sha256 if job.dry_run_model else checkpoint_sha256(job.model, job.quantize)
-    name = dry.facts["model"] if job.dry_run_model else job.model or str(shipped_checkpoint())
+    name = dry.facts["model"] if job.dry_run_model else named_or_shipped(job.model)
     refuse_another(job.output, earlier, run_facts(job, manifest, {**earlier["engine"], "model": name}, model))
     out.tidy()
     report = Report(max_error_rate=job.max_error_rate)

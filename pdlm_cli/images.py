@@ -1,6 +1,7 @@
 """Picture files: found below their root, really decoded, brought to RGB."""
 
 import base64
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pdlm_cli.errors import RegionError
 from pdlm_cli.inputs import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+HEIF = re.compile(rb"....ftyp(?:(?P<avif>avi[fs])|hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)  # how a file begins
 ORIENTATION = 0x0112  # of EXIF: 1 is upright, 5 to 8 swap the sides
 
 Exif = Literal["auto", "apply", "ignore"]
@@ -88,6 +90,24 @@ def image_size(
         return _upright_size(picture) if _is_turned(picture, exif, drawn_on) else picture.size
 
 
+def open_known(file: BinaryIO) -> Image.Image:
+    """A picture of one of FORMATS, its header read. Raises ValueError for others, and what decoders stumble over."""
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        other = unread_format(file.read(12))
+        if other is not None:
+            raise ValueError(f"it is {other}, which is not read; save it as JPEG or PNG") from error
+        raise ValueError(f"it begins like none of {', '.join(FORMATS)}") from error
+
+
+def unread_format(beginning: bytes) -> str | None:
+    """HEIC or AVIF by the first 12 bytes of a file, the formats of phones and browsers that are not read here."""
+    match = HEIF.match(beginning)
+    return None if match is None else "AVIF" if match["avif"] else "HEIC"
+
+
 @contextmanager
 def _opened(source: Path | BinaryIO, name: str | None, max_pixels: int) -> Iterator[Image.Image]:
     """The picture with its header read and its size allowed; whatever happens to it then is bad_image."""
@@ -98,7 +118,7 @@ def _opened(source: Path | BinaryIO, name: str | None, max_pixels: int) -> Itera
         # Never by its path: Pillow would map some TIFFs into memory, and not turn those.
         with (
             open(source, "rb") if isinstance(source, Path) else nullcontext(source) as file,
-            Image.open(file, formats=FORMATS) as picture,
+            open_known(file) as picture,
         ):
             if picture.width * picture.height > max_pixels:
                 raise RegionError(

@@ -51,8 +51,8 @@ def source_options(first: Callable[[Command], Command]) -> Callable[[Command], C
         click.option(
             "--images",
             metavar="PATH|ADDRESS",
-            help="Folder, zip, tar or address that file names of pictures are relative to.  [default: the folder of "
-            "the input]",
+            help="Folder, zip or tar, or the address of one, that file names of pictures are relative to.  [default: "
+            "the folder of the input]",
         ),
         click.option(
             "--masks",

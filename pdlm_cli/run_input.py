@@ -29,4 +29,6 @@ def open_again(run: Path, job: Mapping[str, Any], moved: Moved) -> tuple[Manifes
     try:
         return open_run_input(moved.applied_to(job))
     except InputError as error:
-        raise InputError(f"{error}; {run} was made from it: --input says where it lies now") from error
+        raise InputError(
+            f"{error}. The input of {run} is read again: --input, --images and --masks say where it lies now"
+        ) from error

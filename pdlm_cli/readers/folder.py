@@ -32,7 +32,10 @@ NAME = "image-folder"
 EXPECTED = "a folder of pictures with masks/<stem>/<n>.png, <stem>_<n>.png, masks/<stem>.png or <stem>.json each"
 REGION_IDS: Final = "image"
 
-PICTURE = re.compile(r"(?P<stem>.+)\.(jpe?g|png|webp|bmp|tiff?|gif)", re.IGNORECASE | re.DOTALL)
+# The last three are not read, and taken for pictures so that their regions are told of.
+PICTURE = re.compile(
+    r"(?P<stem>.+)\.(jpe?g|png|webp|bmp|tiff?|gif|(?P<unread>heic|heif|avif))", re.IGNORECASE | re.DOTALL
+)
 # Digits that int() takes, and no more than a 64-bit number has: names in archives may be endless.
 NUMBER = re.compile(r"[0-9]{1,18}")
 NUMBERED = re.compile(rf"(?P<stem>.+?)(?P<mask>_mask)?_(?P<number>{NUMBER.pattern})", re.DOTALL)
@@ -54,7 +57,9 @@ def read(store: Store, take: Take) -> Records:
         yield ImageRecord(picture, picture)
         yield from regions
     if without == len(layout.pictures):
-        raise ValueError(f"none of {without} pictures has masks; expected {EXPECTED}, or --propose MODEL to make them")
+        raise ValueError(
+            f"none of {without} pictures has masks; expected {EXPECTED}; `pdlm caption --propose MODEL` makes them"
+        )
     if without:
         log.warning("%d pictures of %s have no masks and are left out", without, store.location)
 
@@ -104,6 +109,7 @@ class _Layout:
         self.numbered: dict[tuple[str, str], list[tuple[int, str]]] = {}
         self.together: dict[str, list[str]] = {}  # in a folder of masks, by the folder
         beside: dict[tuple[str, str], list[str]] = {}
+        unread: dict[tuple[str, str], list[str]] = {}
         for name in names:
             folder = _folder(name)
             match = PICTURE.fullmatch(name, len(folder))
@@ -115,7 +121,8 @@ class _Layout:
                 if number := NUMBERED.fullmatch(match["stem"]):
                     self.numbered.setdefault((folder, number["stem"]), []).append((int(number["number"]), name))
             else:
-                beside.setdefault((folder, match["stem"]), []).append(name)
+                (unread if match["unread"] else beside).setdefault((folder, match["stem"]), []).append(name)
+        beside = unread | beside  # phones put a JPEG of the same name beside
         self.pictures = sorted(
             name for key, names in beside.items() for name in names if not self._is_mask(key, name, beside)
         )
