@@ -6,7 +6,7 @@ tells of it.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,9 +166,9 @@ def _make(
         _write(file, rows, made_from)
 
 
-def _not_done(names: Iterable[str], sources: Sources, since: Sequence[Path], by: By) -> dict[str, str | None]:
+def _not_done(names: Collection[str], sources: Sources, since: Sequence[Path], by: By) -> dict[str, str | None]:
     with closing(EarlierRows(since, by)) as earlier:
-        pictures = hashed(((name, _entry(name)) for name in names), sources)
+        pictures = hashed(((name, _entry(name)) for name in names), len(names), sources)
         return {name: now.picture for name, entry, now in pictures if not earlier.have_picture(entry, now)}
 
 

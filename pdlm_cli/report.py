@@ -149,8 +149,8 @@ class Report:
 
     def render(self) -> RenderableType:
         """The tables shown at the end. Captions enter as plain text, never as markup."""
-        title = "Finished before this call" if self.finished_before else "Run"
-        numbers = Table("regions", "", title=title, show_header=False)
+        title = "Finished already" if self.finished_before else "Run"
+        numbers = Table("regions", "", title=title, show_header=False, min_width=20)
         numbers.add_row("captions", str(self.ok))
         for code, count in sorted(self.errors.items()):
             numbers.add_row(f"errors: {code}", str(count))

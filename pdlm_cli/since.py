@@ -9,7 +9,7 @@ changed, and when it has more regions.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pdlm_cli.errors import ConfigError, InputError, RegionError
 from pdlm_cli.manifest import Manifest
 from pdlm_cli.preparation import run_ahead
+from pdlm_cli.progress import watched
 from pdlm_cli.regions import ImageEntry, Region, mask_file, mask_sha256
 from pdlm_cli.sources import MaskReader, Sources
 
@@ -57,7 +58,7 @@ def not_done(
     Raises ConfigError for a folder that holds no run.
     """
     with closing(EarlierRows(runs, by)) as earlier:
-        images = hashed(manifest.entries_with_places(), sources)
+        images = hashed(manifest.entries_with_places(), manifest.images, sources)
         done = [
             place
             for place, entry, hashes in images
@@ -67,9 +68,9 @@ def not_done(
 
 
 def hashed(
-    images: Iterable[tuple[Key, ImageEntry]], sources: Sources
-) -> Generator[tuple[Key, ImageEntry, Hashes], None, None]:
-    """Each image, with a key that is passed on, and its hashes; read in threads."""
+    images: Iterable[tuple[Key, ImageEntry]], count: int, sources: Sources
+) -> Iterator[tuple[Key, ImageEntry, Hashes]]:
+    """Each of `count` images, with a key that is passed on, and its hashes; read in threads."""
 
     def read(image: tuple[Key, ImageEntry]) -> tuple[Key, ImageEntry, Hashes]:
         key, entry = image
@@ -80,7 +81,8 @@ def hashed(
         masks = MaskReader(sources, entry)
         return key, entry, Hashes(picture, tuple(masks.sha256(region) for region in entry.regions))
 
-    return run_ahead(images, read, READERS)
+    with watched(run_ahead(images, read, READERS), count, doing="comparing", unit="pictures") as told:
+        yield from told
 
 
 class EarlierRows:

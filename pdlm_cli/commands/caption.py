@@ -173,6 +173,8 @@ def caption(
       pdlm caption --input masks.json
       pdlm caption --input masks.json --images photos/ --output out/
       pdlm caption --input masks.json --limit 2 --steps 8 --json --report
+      pdlm caption --input masks.json --min-area 100 --skip-crowd
+      pdlm caption --input masks.json --since monday/ --output tuesday/
       pdlm caption --input masks.json --overwrite --batch-size 4 --sampler threshold
       pdlm caption --input masks.json --batch-size 4 --sampler threshold --retry-errors
       pdlm caption --input photos/ --propose sam2/ --output out/

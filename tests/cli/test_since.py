@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image
 from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.finished import FinishedRun
 from pdlm_cli.manifest import Manifest, open_manifest
+from pdlm_cli.markers import marker_path
 from pdlm_cli.regions import mask_sha256, region_key
 from tests.cli.runs import rows_of, run
 from tests.cli.sample_pictures import FOLDER
@@ -181,12 +182,15 @@ def test_what_was_skipped_is_done_if_it_would_be_skipped_again(dataset: Dataset,
 
 
 def as_version_2(out: Path) -> None:
-    """The table as it was without prompts, with masks in mask pictures told by their place."""
+    """A run as it was without prompts and skipped rows, with masks in mask pictures told by their place."""
     (part,) = (out / "data").glob("*.parquet")
     table = pq.read_table(part).drop_columns(["prompt"])
     keys = {region_key(entry, region): mask_sha256(region) for entry in again(out) for region in entry.regions}
     places = pa.array([keys[key] for key in table["region_key"].to_pylist()])
     pq.write_table(table.set_column(table.schema.get_field_index("mask_sha256"), "mask_sha256", places), part)
+    marker = json.loads(marker_path(out, 0).read_text())
+    del marker["skipped"]
+    marker_path(out, 0).write_text(json.dumps(marker | {"bytes": part.stat().st_size, "sha256": content(part)}))
 
 
 def again(out: Path) -> Manifest:
@@ -197,6 +201,7 @@ def test_the_table_of_version_2_is_read(dataset: Dataset, tmp_path: Path) -> Non
     same, _ = panoptic(tmp_path / "input")
     run(dataset, tmp_path / "first", StubEngine(), **same)
     as_version_2(tmp_path / "first")
+    assert {row.prompt for row in FinishedRun(tmp_path / "first").rows()} == {None}
     run(dataset, tmp_path / "second", StubEngine(), **same, since=(tmp_path / "first",))
     assert names(tmp_path / "second") == []
     names_of = [dataset.coco["images"][dataset.image() - 1]["file_name"] for _ in range(2)]
@@ -233,6 +238,14 @@ def test_the_table_of_an_older_version_is_refused(dataset: Dataset, tmp_path: Pa
     pq.write_table(pq.read_table(part).drop_columns(["image_sha256"]), part)
     with pytest.raises(InputError, match="has no image_sha256: it is of another version"):
         run(dataset, tmp_path / "second", StubEngine(), since=(tmp_path / "first",))
+
+
+def test_progress_counts_every_picture(dataset: Dataset, tmp_path: Path, told: Mapping[str, list[int]]) -> None:
+    for _ in range(3):
+        dataset.region(dataset.image())
+    run(dataset, tmp_path / "first", StubEngine(), limit=2)
+    run(dataset, tmp_path / "second", StubEngine(), since=(tmp_path / "first",))
+    assert told["pictures"] == [1, 1, 1]
 
 
 def test_since_is_part_of_the_plan(dataset: Dataset, tmp_path: Path) -> None:
