@@ -7,7 +7,6 @@ from rich.console import Console
 from pdlm_cli.report import Report
 from tests.cli.test_parquet import ERROR, OK
 
-
 SKIPPED = replace(ERROR, status="skipped", error_code=None)
 
 
