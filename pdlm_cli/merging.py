@@ -69,14 +69,8 @@ def _merge(
         log.info("%s holds every row of the %d shards, unchanged", out.path, len(runs))
     report.table(out.markers.values())
     out.finish(report.summary(), success=report.exit_code == 0)
-    log.info(
-        "%d rows of %d shards, %d of them errors, in %s",
-        report.rows,
-        len(runs),
-        report.errors.total(),
-        out.path,
-        extra={"facts": {"event": "end", **report.summary()}},
-    )
+    facts_of_end = {"facts": {"event": "end", **report.summary()}}
+    log.info("%s, of %d shards, in %s", report.counted(), len(runs), out.path, extra=facts_of_end)
     return report
 
 

@@ -14,7 +14,8 @@ NO_CATEGORY = "region"
 
 
 def write(source: ExportSource, file: BinaryIO) -> None:
-    """Error rows become annotations without a caption, with their error code; masks that do not decode are left out.
+    """Error rows become annotations without a caption, with their error code, and skipped rows with the reason; masks
+    that do not decode are left out.
 
     Region ids that several images share are replaced by the numbers of the annotations, and kept as `region_id`.
     """
@@ -52,7 +53,11 @@ def _annotations(
 
 
 def _annotation(region: Region, row: Row, masks: MaskReader) -> dict[str, Any]:
-    said = {"caption": row.caption} if row.caption is not None else {"error_code": row.error_code}
+    said: dict[str, dict[str, Any]] = {
+        "ok": {"caption": row.caption},
+        "error": {"error_code": row.error_code},
+        "skipped": {"skipped": row.error_message},
+    }
     return {
         "image_id": _number(row.image_id),
         "segmentation": _segmentation(region, row, masks),
@@ -60,7 +65,7 @@ def _annotation(region: Region, row: Row, masks: MaskReader) -> dict[str, Any]:
         "bbox": list(row.bbox_xywh or (0, 0, 0, 0)),
         "iscrowd": int(region.crowd),
         "region_key": row.region_key,
-        **said,
+        **said[row.status],
     }
 
 

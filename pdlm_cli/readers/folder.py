@@ -26,6 +26,7 @@ from pdlm_cli.mask_files import read_values
 from pdlm_cli.readers import plain, sa1b
 from pdlm_cli.readers.json_shape import shape_of
 from pdlm_cli.readers.records import ImageRecord, Records, RegionRecord, object_at
+from pdlm_cli.regions import FILE_HASH_DIGITS
 from pdlm_cli.stores import Store
 
 NAME = "image-folder"
@@ -157,7 +158,7 @@ class _Files:
 
     def mask(self, name: str) -> dict[str, Any]:
         """A mask picture as a mask: with a hash, so that the region is another one when the picture is."""
-        return {"file": name, "sha256": hashlib.sha256(self.bytes(name)).hexdigest()[:16]}
+        return {"file": name, "sha256": hashlib.sha256(self.bytes(name)).hexdigest()[:FILE_HASH_DIGITS]}
 
 
 def _regions(picture: str, layout: _Layout, files: _Files) -> list[RegionRecord] | None:
