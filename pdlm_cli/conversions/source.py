@@ -57,7 +57,7 @@ class ConversionSource:
         if without := self.manifest.images_without_regions:
             self.converted.not_held["images without regions"] += without
         with self.manifest.watched("converting") as entries:
-            yield (entry for entry in entries if self._taken(entry))
+            yield self._taken(entries)
 
     def regions(self, entry: ImageEntry) -> Iterator[ReadRegion]:
         """The regions of an image in input order, all of them; those whose mask cannot be used are told of."""
@@ -93,16 +93,19 @@ class ConversionSource:
         if str(new) != old:
             self.converted.not_held[what] += 1
 
-    def _taken(self, entry: ImageEntry) -> bool:
-        self.converted.images += 1
-        self.converted.regions += len(entry.regions)
-        if entry.refused is not None:
-            for region in entry.regions:
-                self.converted.failed(entry, region, RegionError(*entry.refused))
-            return False
-        if entry.embedded is not None and "picture" not in self.holds:
-            self.converted.not_held["pictures in the input itself"] += 1
-        return True
+    def _taken(self, entries: Iterator[ImageEntry]) -> Iterator[ImageEntry]:
+        last = None
+        for entry in entries:
+            self.converted.images += entry.image_id != last  # an image of too many regions comes in pieces
+            self.converted.regions += len(entry.regions)
+            last = entry.image_id
+            if entry.refused is not None:
+                for region in entry.regions:
+                    self.converted.failed(entry, region, RegionError(*entry.refused))
+                continue
+            if entry.embedded is not None and "picture" not in self.holds:
+                self.converted.not_held["pictures in the input itself"] += 1
+            yield entry
 
     def _leave_behind(self, region: Region) -> None:
         for what, called in SAID.items():
