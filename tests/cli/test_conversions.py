@@ -275,20 +275,8 @@ def test_regions_without_a_caption_are_told_of(tmp_path: Path) -> None:
 
 
 def test_captions_of_drawn_scenes_come_along_from_parquet(tmp_path: Path) -> None:
-    scenes = [
-        "data",
-        "scenes",
-        tmp_path / "scenes",
-        "--count",
-        2,
-        "--size",
-        64,
-        "--format",
-        "json",
-        "--format",
-        "parquet",
-    ]
-    assert pdlm(*scenes).exit_code == 0
+    formats = ["--format", "json", "--format", "parquet"]
+    assert pdlm("data", "scenes", tmp_path / "scenes", "--count", 2, "--size", 64, *formats).exit_code == 0
     assert pdlm("convert", "training", tmp_path / "scenes", tmp_path / "a.json").exit_code == 0
     found = json.loads((tmp_path / "a.json").read_text())
     drawn = json.loads((tmp_path / "scenes/scenes.json").read_text())
