@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever moment the power goes.
+"""Files, and folders, that are whole or absent, whatever moment the power goes.
 
 A file is staged under a temporary name, `.<name>.tmp`, and published by a rename. On the way it passes named points:
 
@@ -77,7 +77,7 @@ def open_folder(path: Path) -> Iterator[Path]:
             os.sync()  # what is in it, however many files, before its name
             _replace_folder(path, staged)
         except BaseException:
-            shutil.rmtree(staged)
+            shutil.rmtree(staged, ignore_errors=True)
             raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -122,7 +122,11 @@ def _replace_folder(path: Path, staged: Path) -> None:
     if path.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         path.rename(old)
-        staged.rename(path)
+        try:
+            staged.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
         shutil.rmtree(old)
     else:
         staged.rename(path)

@@ -45,9 +45,11 @@ def convert(to: str, found: Manifest, sources: Sources, out: Path, **options: An
     """
     source = ConversionSource(found, sources, WRITERS[to].HOLDS)
     WRITERS[to].write(source, out, **options)
-    source.converted.warn(TARGETS[to].title)
-    log.info("wrote %s: %d regions of %d images", out, source.converted.regions, source.converted.images)
-    return source.converted
+    converted = source.converted
+    converted.warn(TARGETS[to].title)
+    errors = converted.errors.total()
+    log.info("wrote %s from %d regions of %d images, %d errors", out, converted.regions, converted.images, errors)
+    return converted
 
 
 def check_output(to: str, out: Path, *, overwrite: bool) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
@@ -238,6 +240,18 @@ def test_what_a_format_cannot_hold_is_said_once(to: str, dataset: Dataset, tmp_p
 
 
 @pytest.mark.parametrize("to", TARGETS)
+def test_prompts_stay_where_there_is_a_place_for_them(to: str, tmp_path: Path) -> None:
+    mask = rle(SAMPLE[0].masks[0])
+    row = {"image_path": "a.png", "image_id": "a", "region_id": "0", "prompt": "Which color?"}
+    row |= {"rle_size": mask["size"], "rle_counts": mask["counts"]}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "prompts.parquet")
+    found, sources = opened(tmp_path / "prompts.parquet", images=str(FOLDER / "coco"))
+    converted = convert(to, found, sources, output(tmp_path, to))
+    (region,) = next(iter(opened(output(tmp_path, to))[0])).regions
+    assert (region.prompt, converted.not_held["prompts"]) == (("Which color?", 0) if to == "manifest" else (None, 1))
+
+
+@pytest.mark.parametrize("to", TARGETS)
 def test_images_of_too_many_regions_are_refused(to: str, dataset: Dataset, tmp_path: Path) -> None:
     first, second = dataset.image(), dataset.image()
     for left in range(0, 25, 5):
@@ -350,6 +364,8 @@ def test_a_folder_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
         (folder / "old").touch()
     with pytest.raises(OutputError, match="cannot write"), atomic.open_folder(tmp_path / "a") as folder:
         (folder / "none/new").touch()
+    with pytest.raises(OutputError, match="cannot write"), atomic.open_folder(tmp_path / "a") as folder:
+        folder.rmdir()  # so that the old folder has stepped aside when the new one cannot take its place
     with pytest.raises(KeyboardInterrupt), atomic.open_folder(tmp_path / "a") as folder:
         raise KeyboardInterrupt
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*")] == [Path("a"), Path("a/old")]
