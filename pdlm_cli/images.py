@@ -1,12 +1,13 @@
 """Picture files: found below their root, really decoded, brought to RGB."""
 
 import base64
+import io
 import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from pdlm_cli.inputs import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 HEIF = re.compile(rb"....ftyp(?:(?P<avif>avi[fs])|hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)  # how a file begins
+ENDINGS = (".jpg", ".tif", *(f".{form.lower()}" for form in FORMATS))
 ORIENTATION = 0x0112  # of EXIF: 1 is upright, 5 to 8 swap the sides
 
 Exif = Literal["auto", "apply", "ignore"]
@@ -60,6 +62,18 @@ def read_data_address(address: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise RegionError("bad_image", f"base64 cannot be decoded: {error}") from error
+
+
+def picture_ending(name: str, picture: bytes) -> str:
+    """Of a copy that is to be taken for a picture: the name's own, or else that of what its content is.
+
+    Raises RegionError bad_image.
+    """
+    own = PurePosixPath(name).suffix.lower()
+    if own in ENDINGS:
+        return own
+    with _opened(io.BytesIO(picture), name, MAX_PIXELS) as opened:
+        return f".{opened.format}".lower()
 
 
 def load_image(

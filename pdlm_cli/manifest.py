@@ -88,6 +88,11 @@ class Manifest:
         return self.index.left_out()
 
     @property
+    def images_without_regions(self) -> int:
+        """Of the whole input: they are in no selection."""
+        return self.index.count("regions = 0")[0]
+
+    @property
     def holds_pictures(self) -> bool:
         """Whether the input has pictures in it, rather than names of them."""
         return self.index.any_image("embedded IS NOT NULL")

@@ -27,7 +27,8 @@ class Region:
 
     region_id: unique within its image. source_index: its place in the input, from 0.
     segmentation: the mask as the input gives it, not yet validated: polygons, run lengths, ... (see masks.py).
-    prompt: what the input wants to be asked about this region, None if it says nothing.
+    prompt: what the input wants to be asked about this region, None if it says nothing. caption: what it says of the
+    region already; only conversions look at it.
     """
 
     region_id: str
@@ -36,6 +37,7 @@ class Region:
     crowd: bool
     segmentation: Any
     prompt: str | None = None
+    caption: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
