@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever moment the power goes.
+"""Files, and folders, that are whole or absent, whatever moment the power goes.
 
 A file is staged under a temporary name, `.<name>.tmp`, and published by a rename. On the way it passes named points:
 
@@ -8,7 +8,9 @@ PDLM_KILL_AT=<file name>:<point> has the process killed there, as by `kill -9`: 
 """
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +62,27 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     publish(path)
 
 
+@contextmanager
+def open_folder(path: Path) -> Iterator[Path]:
+    """A folder that becomes `path` when the block ends, and is removed if the block raises. What `path` was is removed.
+
+    Raises OutputError if the disk refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            staged.chmod(0o755)  # mkdtemp makes folders that only their owner can open
+            yield staged
+            os.sync()  # what is in it, however many files, before its name
+            _replace_folder(path, staged)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 def temporary(path: Path) -> Path:
     """Where `path` is staged."""
     return path.with_name(f".{path.name}.tmp")
@@ -92,6 +115,22 @@ def _staging(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary(path).unlink(missing_ok=True)
         raise
+
+
+def _replace_folder(path: Path, staged: Path) -> None:
+    """A folder that is not empty is never renamed over: the old one steps aside first."""
+    if path.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        path.rename(old)
+        try:
+            staged.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        shutil.rmtree(old)
+    else:
+        staged.rename(path)
+    sync_folder(path.parent)
 
 
 def _refused(path: Path, error: OSError) -> OutputError:

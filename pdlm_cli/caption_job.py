@@ -11,7 +11,7 @@ from typing import Any
 
 from pdlm_cli import logs
 from pdlm_cli.devices.fleet import open_workers
-from pdlm_cli.engine import Engine, checkpoint_sha256, shipped_checkpoint
+from pdlm_cli.engine import Engine, checkpoint_sha256, named_or_shipped
 from pdlm_cli.engine_dry import DryEngine
 from pdlm_cli.exporting import export_beside
 from pdlm_cli.images import Exif
@@ -27,6 +27,7 @@ from pdlm_cli.run_dir import RunDir
 from pdlm_cli.run_facts import continued, plan_of, planned, refuse_another, run_facts, table_metadata
 from pdlm_cli.run_input import open_run_input
 from pdlm_cli.signals import StopSignals
+from pdlm_cli.since import By
 from pdlm_cli.sources import Sources
 
 
@@ -35,11 +36,11 @@ class CaptionJob:
     """Everything `pdlm caption` was asked for.
 
     input, format, images, masks, exif, max_pixels, max_regions, allow_outside: see open_with_sources. since: outputs of
-    earlier runs; what they have done is left out. model, devices, dtype, decode, pass_timeout,
-    quantize, compiled: see open_workers.
-    batch_size: passes a model call, None for what suits the device. limit: images, None for all. shard: which of how
-    many, from 0. part_rows: regions after which a part file is closed. workers: threads that prepare images.
-    max_error_rate: 0 to 1. retry_errors: error rows once more. dry_run_model: the pipeline without a network. also:
+    earlier runs; what they have done is left out. since_by: what tells an image, see EarlierRows. model, devices,
+    dtype, decode, pass_timeout, quantize, compiled: see open_workers. batch_size: passes a model call, None for what
+    suits the device. min_area, skip_crowd: see Preparation. limit: images, None for all. shard: which of how many, from
+    0. part_rows: regions after which a part file is closed. workers: threads that prepare images. max_error_rate: 0 to
+    1. retry_errors: error rows once more. dry_run_model: the pipeline without a network. also:
     forms of the finished table, see EXPORTS. report: write report.html too (see report_page). propose: segmenter that
     makes regions for the pictures of an input that has none.
     """
@@ -74,6 +75,9 @@ class CaptionJob:
     quantize: str | None = None
     compiled: bool = False
     propose: str | None = None
+    since_by: By = "name"
+    min_area: int = 0
+    skip_crowd: bool = False
 
 
 def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
@@ -140,7 +144,7 @@ def caption_manifest(
         _log_start(manifest, engine, out, facts)
         batch_size = job.batch_size or engine.batch_size
         runner = PartRunner(engine, out, table_metadata(facts), batch_size, job.workers, report, progress, stop)
-        how = Preparation(sources=sources, seed=job.seed)
+        how = Preparation(sources=sources, seed=job.seed, min_area=job.min_area, skip_crowd=job.skip_crowd)
         runner.run(missing_images(manifest, job.part_rows, out), replace(how, kept=kept_rows(out)))
         if job.retry_errors and not runner.stopped:
             attempt = facts["attempt"]
@@ -172,7 +176,7 @@ def _engine(job: CaptionJob) -> Iterator[Engine]:
 def _rows_done(job: CaptionJob, out: RunDir) -> int:
     """Rows of complete parts that are not to be made again."""
     complete = [marker for marker in out.markers.values() if marker.complete]
-    return sum(marker.ok if job.retry_errors else marker.rows for marker in complete)
+    return sum(marker.rows - job.retry_errors * sum(marker.errors.values()) for marker in complete)
 
 
 def _without_model(job: CaptionJob, manifest: Manifest, earlier: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,17 +194,16 @@ def _work_left(job: CaptionJob, manifest: Manifest, out: RunDir) -> bool:
 
 
 def _already_finished(job: CaptionJob, manifest: Manifest, out: RunDir, earlier: Mapping[str, Any]) -> Report:
-    """Say so, once it is certain that the model is the same too; it need not be loaded for that."""
+    """Say so, and what it holds, once it is certain that the model is the same too; it need not be loaded for that."""
     dry = DryEngine()
     model = dry.model_sha256 if job.dry_run_model else checkpoint_sha256(job.model, job.quantize)
-    name = dry.facts["model"] if job.dry_run_model else job.model or str(shipped_checkpoint())
+    name = dry.facts["model"] if job.dry_run_model else named_or_shipped(job.model)
     refuse_another(job.output, earlier, run_facts(job, manifest, {**earlier["engine"], "model": name}, model))
     out.tidy()
-    report = Report(max_error_rate=job.max_error_rate)
+    report = Report(max_error_rate=job.max_error_rate, finished_before=True)
     report.table(out.markers.values())
-    log.info("%s is finished: %d rows, %d of them errors", job.output, report.rows, report.errors.total())
-    if report.errors and report.exit_code:
-        log.info("--retry-errors tries the error rows once more")
+    retry = "; --retry-errors tries the error rows once more" if report.errors else ""
+    log.info("%s is finished: %s. --overwrite makes them all again%s", job.output, report.counted(), retry)
     export_beside(job.output, job.also)
     # Killed after its last part, the run has no statistics of its own.
     out.finish(None if out.has_stats else report.summary(), success=report.exit_code == 0)
@@ -239,6 +242,4 @@ def _log_end(report: Report, job: CaptionJob) -> None:
         log.warning("interrupted: %d rows are in %s; the same command goes on", report.rows, job.output, extra=facts)
     else:
         idle = "".join(f"; {name} waited for input {share:.0%} of the time" for name, _, share in report.idle())
-        log.info(
-            "%d rows, %d of them errors, in %s%s", report.rows, report.errors.total(), job.output, idle, extra=facts
-        )
+        log.info("%s, in %s%s", report.counted(), job.output, idle, extra=facts)

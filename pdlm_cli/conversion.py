@@ -1,12 +1,12 @@
 """Checkpoints made from others, or from nothing, written whole or not at all."""
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pdlm_cli.atomic import open_folder
 from pdlm_cli.engine import DTYPES
-from pdlm_cli.errors import ConfigError, OutputError
+from pdlm_cli.errors import ConfigError
+from pdlm_cli.progress import status
 
 if TYPE_CHECKING:
     from model.pdlm import PerceptionDLMBase
@@ -25,7 +25,8 @@ def convert_llada(llada: str, siglip: str, seed: int, out: Path) -> None:
     from model.assemble import assemble_base
 
     try:
-        model = assemble_base(llada, siglip, seed=seed)
+        with status(f"reading {llada} and {siglip}, and joining them"):
+            model = assemble_base(llada, siglip, seed=seed)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _save(model, out)
@@ -45,9 +46,10 @@ def make_random(size: str, semantics: str, dtype: str, seed: int, out: Path) -> 
 
     regions = RegionConfig.released if semantics == "released" else RegionConfig.isolated
     try:
-        model = random_model(
-            size, seed=seed, regions=regions(MAX_REGIONS, ROI_SIZE), dtype=getattr(torch, DTYPES[dtype])
-        )
+        with status(f"drawing the weights of size {size}"):
+            model = random_model(
+                size, seed=seed, regions=regions(MAX_REGIONS, ROI_SIZE), dtype=getattr(torch, DTYPES[dtype])
+            )
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _save(model, out)
@@ -60,15 +62,5 @@ def _refuse_existing(out: Path) -> None:
 
 def _save(model: "PerceptionDLMBase", out: Path) -> None:
     """Beside its final place first: a folder of that name is always a complete checkpoint."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            model.save_pretrained(temporary)
-            temporary.chmod(0o755)  # mkdtemp makes folders that only their owner can open
-            temporary.rename(out)
-        except BaseException:
-            shutil.rmtree(temporary)
-            raise
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
+    with open_folder(out) as folder, status(f"writing {out}"):
+        model.save_pretrained(folder)

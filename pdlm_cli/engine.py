@@ -148,7 +148,7 @@ def load_engine(
     Raises ConfigError if any of it does not exist or does not fit together, DeviceError.
     """
     # Before torch, which takes seconds to import.
-    source = checkpoint if checkpoint is not None else str(shipped_checkpoint())
+    source = named_or_shipped(checkpoint)
     import torch
     import transformers
 
@@ -192,7 +192,7 @@ def checkpoint_sha256(checkpoint: str | None, quantize: str | None = None) -> st
     """model_sha256 of the engine that load_engine would load, without loading it. Raises ConfigError."""
     from model.checkpoint_files import resolve
 
-    source = checkpoint if checkpoint is not None else shipped_checkpoint()
+    source = named_or_shipped(checkpoint)
     try:
         return _weights_sha256(resolve(source), quantize)
     except (ValueError, OSError) as error:
@@ -205,6 +205,11 @@ def _weights_sha256(folder: Path, quantize: str | None) -> str:
 
     stored = fingerprint(folder)
     return stored if quantize is None else hashlib.sha256(f"{stored} {quantize}".encode()).hexdigest()
+
+
+def named_or_shipped(checkpoint: str | None) -> str:
+    """Folder or hub id of a checkpoint, of the one that ships for None. Raises ConfigError if this build has none."""
+    return checkpoint if checkpoint is not None else str(shipped_checkpoint())
 
 
 def shipped_checkpoint() -> Path:

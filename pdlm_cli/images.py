@@ -1,20 +1,24 @@
 """Picture files: found below their root, really decoded, brought to RGB."""
 
 import base64
+import io
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pdlm_cli.errors import RegionError
 from pdlm_cli.inputs import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+HEIF = re.compile(rb"....ftyp(?:(?P<avif>avi[fs])|hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)  # how a file begins
+ENDINGS = (".jpg", ".tif", *(f".{form.lower()}" for form in FORMATS))
 ORIENTATION = 0x0112  # of EXIF: 1 is upright, 5 to 8 swap the sides
 
 Exif = Literal["auto", "apply", "ignore"]
@@ -61,6 +65,18 @@ def read_data_address(address: str) -> bytes:
         raise RegionError("bad_image", f"base64 cannot be decoded: {error}") from error
 
 
+def picture_ending(name: str, picture: bytes) -> str:
+    """Of a copy that is to be taken for a picture: the name's own, or else that of what its content is.
+
+    Raises RegionError bad_image.
+    """
+    own = PurePosixPath(name).suffix.lower()
+    if own in ENDINGS:
+        return own
+    with _opened(io.BytesIO(picture), name, MAX_PIXELS) as opened:
+        return f".{opened.format}".lower()
+
+
 def load_image(
     source: Path | BinaryIO,
     *,
@@ -89,6 +105,24 @@ def image_size(
         return _upright_size(picture) if _is_turned(picture, exif, drawn_on) else picture.size
 
 
+def open_known(file: BinaryIO) -> Image.Image:
+    """A picture of one of FORMATS, its header read. Raises ValueError for others, and what decoders stumble over."""
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        other = unread_format(file.read(12))
+        if other is not None:
+            raise ValueError(f"it is {other}, which is not read; save it as JPEG or PNG") from error
+        raise ValueError(f"it begins like none of {', '.join(FORMATS)}") from error
+
+
+def unread_format(beginning: bytes) -> str | None:
+    """HEIC or AVIF by the first 12 bytes of a file, the formats of phones and browsers that are not read here."""
+    match = HEIF.match(beginning)
+    return None if match is None else "AVIF" if match["avif"] else "HEIC"
+
+
 @contextmanager
 def _opened(source: Path | BinaryIO, name: str | None, max_pixels: int) -> Iterator[Image.Image]:
     """The picture with its header read and its size allowed; whatever happens to it then is bad_image."""
@@ -99,7 +133,7 @@ def _opened(source: Path | BinaryIO, name: str | None, max_pixels: int) -> Itera
         # Never by its path: Pillow would map some TIFFs into memory, and not turn those.
         with (
             open(source, "rb") if isinstance(source, Path) else nullcontext(source) as file,
-            Image.open(file, formats=FORMATS) as picture,
+            open_known(file) as picture,
         ):
             if picture.width * picture.height > max_pixels:
                 raise RegionError(

@@ -2,14 +2,15 @@
 
 import hashlib
 import re
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pdlm_cli.archives import is_archive
 from pdlm_cli.errors import InputError, PdlmError
+from pdlm_cli.images import unread_format
 from pdlm_cli.inputs import MAX_REGIONS
 from pdlm_cli.json_stream import JsonStream
 from pdlm_cli.logs import log
@@ -19,12 +20,11 @@ from pdlm_cli.readers.json_shape import shape_of
 from pdlm_cli.readers.records import Records
 from pdlm_cli.region_index import RegionIds, RegionIndex, image_hash
 from pdlm_cli.regions import ImageEntry
-from pdlm_cli.stores import is_address, open_store
+from pdlm_cli.stores import Store, is_address, open_store
 
 # The first that recognises a JSON file reads it: what asks for more comes before what asks for less.
 JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, sa1b, paradlc, plain, training)
 PARQUET_MAGIC = b"PAR1"
-TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}  # how they begin
 PICTURE_BEGINS = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP", re.DOTALL)
 
@@ -88,6 +88,11 @@ class Manifest:
         return self.index.left_out()
 
     @property
+    def images_without_regions(self) -> int:
+        """Of the whole input: they are in no selection."""
+        return self.index.count("regions = 0")[0]
+
+    @property
     def holds_pictures(self) -> bool:
         """Whether the input has pictures in it, rather than names of them."""
         return self.index.any_image("embedded IS NOT NULL")
@@ -124,7 +129,7 @@ def open_manifest(path: Path | str, *, format: str = "auto", max_regions: int = 
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    images_in = location if _is_container(location) else _parent(location)
+    images_in = location if _is_container(location) else folder_of(location)
     masks_in = _panoptic_folder(location, images_in) if found == panoptic.NAME else images_in
     manifest = Manifest(location, found, sha256, images_in, masks_in, max_regions, index)
     log.info("%s is %s: %d images with %d regions", location, found, manifest.images, manifest.regions)
@@ -140,9 +145,14 @@ def open_input(location: str) -> BinaryIO:
     return open(location, "rb")
 
 
+def folder_of(location: str) -> str:
+    """What a file or an address lies in."""
+    return location.rpartition("/")[0] if is_address(location) else str(Path(location).parent)
+
+
 def parquet_files(location: str) -> list[str]:
     """The file, or the Parquet files of a folder, in the order they are read."""
-    if not _is_container(location):
+    if not _is_folder(location):
         return [location]
     return [f"{location.rstrip('/')}/{name}" for name in open_store(location).names() if name.endswith(".parquet")]
 
@@ -150,15 +160,16 @@ def parquet_files(location: str) -> list[str]:
 def _read_into(index: RegionIndex, location: str, format: str) -> tuple[str, str]:
     """Format and sha256 of an input that is now in the index."""
     sha256 = hashlib.sha256()
-    container = _is_container(location)
-    reader = _container_reader(location, format) if container else _file_reader(location, format)
+    store = open_store(location, option="--input") if _is_container(location) else None
+    reader = _file_reader(location, format) if store is None else _container_reader(store, format)
     if reader is parquet:
+        if store is not None and not _is_folder(location):
+            raise ValueError("Parquet files are not read inside an archive; unpack it")
         files = parquet_files(location)
         with ExitStack() as opened:
             records = parquet.read([(name, opened.enter_context(open_input(name))) for name in files], sha256)
             _fill(index, records, parquet.REGION_IDS, images_repeat=True)
-    elif container:
-        store = open_store(location, option="--input")
+    elif store is not None:
         read = folder.read_sa1b if reader is sa1b else folder.read
         _fill(index, read(store, sha256.update), reader.REGION_IDS)
     else:
@@ -174,14 +185,13 @@ def _fill(index: RegionIndex, records: Records, region_ids: RegionIds, *, images
         index.fill(read, region_ids, images_repeat=images_repeat)
 
 
-def _container_reader(location: str, format: str) -> Any:
+def _container_reader(store: Store, format: str) -> Any:
     """Reader of a folder or an archive."""
     if format != "auto":
         wanted = [reader for reader in (folder, sa1b, parquet) if format == reader.NAME]
         if not wanted:
             raise ValueError(f"a folder or an archive cannot be {format}; name a file")
         return wanted[0]
-    store = open_store(location, option="--input")
     if any(name.endswith(".parquet") for name in store.names()):
         return parquet
     return sa1b if folder.is_sa1b(store) else folder
@@ -199,9 +209,11 @@ def _file_reader(location: str, format: str) -> Any:
         for magic, packer in COMPRESSED.items():
             if beginning.startswith(magic):
                 raise ValueError(f"it is compressed by {packer}; expected an annotation file or a folder: unpack it")
-        if PICTURE_BEGINS.match(beginning):
+        unread = unread_format(beginning)
+        if unread is not None or PICTURE_BEGINS.match(beginning):
+            not_read = "" if unread is None else f" in {unread}, which is not read: save it as JPEG or PNG"
             raise ValueError(
-                "it is a picture; expected an annotation file, or a folder of pictures with masks. "
+                f"it is a picture{not_read}; expected an annotation file, or a folder of pictures with masks. "
                 "`pdlm show PICTURE MASKS` captions a single one"
             )
         file.seek(0)
@@ -215,24 +227,18 @@ def _file_reader(location: str, format: str) -> Any:
 
 def _is_container(location: str) -> bool:
     """Whether a location holds files: a folder, a zip, a tar."""
+    return _is_folder(location) or ((is_address(location) or Path(location).is_file()) and is_archive(location))
+
+
+def _is_folder(location: str) -> bool:
     if is_address(location):
         from pdlm_cli import remote
 
         return remote.is_folder(location)
-    path = Path(location)
-    return path.is_dir() or (path.is_file() and (zipfile.is_zipfile(path) or _is_tar(path)))
-
-
-def _is_tar(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(TAR_MAGIC_AT + len(TAR_MAGIC))[TAR_MAGIC_AT:] == TAR_MAGIC
+    return Path(location).is_dir()
 
 
 def _panoptic_folder(location: str, otherwise: str) -> str:
     """PNGs of panoptic_x.json lie in the folder panoptic_x beside it."""
     named = location.removesuffix(".json")
     return named if not is_address(location) and Path(named).is_dir() else otherwise
-
-
-def _parent(location: str) -> str:
-    return location.rpartition("/")[0] if is_address(location) else str(Path(location).parent)

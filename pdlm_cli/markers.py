@@ -28,6 +28,7 @@ class Marker:
     rows: int
     ok: int
     errors: Mapping[str, int]
+    skipped: int
     size: int
     sha256: str
 
@@ -41,6 +42,7 @@ class Marker:
             rows=len(rows),
             ok=sum(row.status == "ok" for row in rows),
             errors=dict(sorted(Counter(row.error_code for row in rows if row.error_code is not None).items())),
+            skipped=sum(row.status == "skipped" for row in rows),
             size=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )
@@ -54,6 +56,7 @@ class Marker:
             "ok": self.ok,
             "errors": sum(self.errors.values()),
             "error_codes": dict(self.errors),
+            "skipped": self.skipped,
             "bytes": self.size,
             "sha256": self.sha256,
         }
@@ -71,7 +74,8 @@ def read_marker(path: Path) -> Marker | None:
     try:
         found = json.loads(path.read_bytes())
         values = {name: found[name] for name in ("part", "complete", "images", "rows", "ok", "sha256")}
-        return Marker(**values, errors=found["error_codes"], size=found["bytes"])
+        # Markers of version 2 of the table know no skipped rows.
+        return Marker(**values, errors=found["error_codes"], skipped=found.get("skipped", 0), size=found["bytes"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pdlm_cli.errors import RegionError
-from pdlm_cli.images import FORMATS
+from pdlm_cli.images import open_known
 
 JPEG_INSIDE = 127  # JPEG blurs the edges of a mask: what is brighter is inside
 
@@ -19,7 +19,7 @@ def read_values(source: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint
     which keeps no exact values, 1 where it is bright. Raises RegionError bad_mask.
     """
     try:
-        with Image.open(source, formats=FORMATS) as picture:
+        with open_known(source) as picture:
             if picture.width * picture.height > max_pixels:
                 raise ValueError(f"{picture.width} x {picture.height} pixels are more than --max-pixels {max_pixels}")
             if picture.format == "JPEG":

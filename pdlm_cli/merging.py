@@ -21,18 +21,17 @@ from pdlm_cli.run_facts import differences, plan_sha256, table_metadata
 
 
 def run(
-    shards: Sequence[Path], output: Path, input: str | None, *, overwrite: bool, verify: bool, log_format: str
+    shards: Sequence[Path], output: Path, moved: Moved, *, overwrite: bool, verify: bool, log_format: str
 ) -> Report:
     """Merge shards into `output`.
 
-    input: where the input of the shards lies now, None if it has not been moved. verify: read what was written again
-    and compare it with the shards. Raises ConfigError if they are not all shards of one run, or not finished,
-    InputError, OutputError, LockedError.
+    moved: where the input of the shards lies now. verify: read what was written again and compare it with the shards.
+    Raises ConfigError if they are not all shards of one run, or not finished, InputError, OutputError, LockedError.
     """
     console, form = logs.configure(log_format)
     runs = one_of_each([FinishedRun(path) for path in shards])
-    manifest, _ = runs[0].input(Moved(input), sharded=False)
-    facts = merged_facts(runs, manifest, output)
+    manifest, _ = runs[0].input(moved, sharded=False)
+    facts = merged_facts(runs, manifest, moved, output)
     if output.resolve() in {shard.path.resolve() for shard in runs}:
         raise ConfigError(f"{output} is one of the shards; choose another --output")
     with RunDir(output, overwrite=overwrite) as out:
@@ -70,14 +69,8 @@ def _merge(
         log.info("%s holds every row of the %d shards, unchanged", out.path, len(runs))
     report.table(out.markers.values())
     out.finish(report.summary(), success=report.exit_code == 0)
-    log.info(
-        "%d rows of %d shards, %d of them errors, in %s",
-        report.rows,
-        len(runs),
-        report.errors.total(),
-        out.path,
-        extra={"facts": {"event": "end", **report.summary()}},
-    )
+    facts_of_end = {"facts": {"event": "end", **report.summary()}}
+    log.info("%s, of %d shards, in %s", report.counted(), len(runs), out.path, extra=facts_of_end)
     return report
 
 
@@ -109,8 +102,8 @@ def one_of_each(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     return [by_index[index] for index in range(count)]
 
 
-def merged_facts(runs: Sequence[FinishedRun], manifest: Manifest, output: Path) -> dict[str, Any]:
-    """run.json of the merged run. merged_from: run ids of the shards, in their order."""
+def merged_facts(runs: Sequence[FinishedRun], manifest: Manifest, moved: Moved, output: Path) -> dict[str, Any]:
+    """run.json of the merged run. moved: where its input lies now. merged_from: run ids of the shards, in order."""
     first = _unsharded(runs[0].facts)
     return {
         **first,
@@ -118,7 +111,7 @@ def merged_facts(runs: Sequence[FinishedRun], manifest: Manifest, output: Path) 
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "attempt": max(run.facts["attempt"] for run in runs),
         "merged_from": [run.facts["run_id"] for run in runs],
-        "job": {**first["job"], "shard": None, "input": str(manifest.path), "output": str(output)},
+        "job": {**moved.applied_to(first["job"]), "shard": None, "output": str(output)},
         "input": {"format": manifest.format, "images": manifest.images, "regions": manifest.regions},
         "hashes": {**first["hashes"], "plan": plan_sha256(manifest, first["plan"])},
     }

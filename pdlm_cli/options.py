@@ -51,8 +51,8 @@ def source_options(first: Callable[[Command], Command]) -> Callable[[Command], C
         click.option(
             "--images",
             metavar="PATH|ADDRESS",
-            help="Folder, zip, tar or address that file names of pictures are relative to.  [default: the folder of "
-            "the input]",
+            help="Folder, zip or tar, or the address of one, that file names of pictures are relative to.  [default: "
+            "the folder of the input]",
         ),
         click.option(
             "--masks",
@@ -98,15 +98,26 @@ def input_fields(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options.pop(name) for name in inputs.FIELDS}
 
 
-def since_option(what: str) -> Callable[[Command], Command]:
-    """--since: runs whose images are left out."""
-    return click.option(
-        "--since",
-        type=click.Path(path_type=Path, file_okay=False),
-        multiple=True,
-        metavar="RUN",
-        help=f"Leave out {what}; may be given several times.",
+def since_options(what: str) -> Callable[[Command], Command]:
+    """--since, --since-by: runs whose images are left out, and what tells an image."""
+    options = (
+        click.option(
+            "--since",
+            type=click.Path(path_type=Path, file_okay=False),
+            multiple=True,
+            metavar="RUN",
+            help=f"Leave out {what}; may be given several times.",
+        ),
+        click.option(
+            "--since-by",
+            type=click.Choice(("name", "content")),
+            default="name",
+            show_default=True,
+            help="What tells a picture for --since: its name and its content, so that a copy or a renamed one is new; "
+            "or its content alone.",
+        ),
     )
+    return lambda command: in_order(command, *options)
 
 
 def limit_option(command: Command) -> Command:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pdlm_cli.rows import Row
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 
 def _column(name: str, kind: Any, description: str, *, unit: str | None = None, nullable: bool = False) -> Any:
@@ -24,9 +24,10 @@ SCHEMA = pa.schema(
         _column("region_id", pa.string(), "as in the input"),
         _column("image_path", pa.string(), "as in the input, relative to the images folder of the run"),
         _column("category", pa.string(), "name of the category, if the input has one", nullable=True),
+        _column("prompt", pa.string(), "what the input wants asked of the region; null: as the run", nullable=True),
         _column("source_index", pa.int64(), "place of the region in the input, from 0"),
         _column("image_sha256", pa.string(), "of the picture's file; null if it could not be decoded", nullable=True),
-        _column("mask_sha256", pa.string(), "of the mask as the input has it, wherever that lies"),
+        _column("mask_sha256", pa.string(), "of the mask as the input has it; of a mask picture by its content"),
         _column("image_width", pa.int32(), "of the decoded picture", unit="pixels", nullable=True),
         _column("image_height", pa.int32(), "of the decoded picture", unit="pixels", nullable=True),
         _column("mask_area_px", pa.int32(), "pixels inside the mask", unit="pixels", nullable=True),
@@ -37,10 +38,12 @@ SCHEMA = pa.schema(
             unit="pixels",
             nullable=True,
         ),
-        _column("caption", pa.string(), "null on error", nullable=True),
-        _column("status", pa.string(), "ok, error or skipped"),
+        _column("caption", pa.string(), "null unless status is ok", nullable=True),
+        _column("status", pa.string(), "ok, error, or skipped as --min-area or --skip-crowd asked"),
         _column("error_code", pa.string(), "null unless status is error", nullable=True),
-        _column("error_message", pa.string(), "for people", nullable=True),
+        _column(
+            "error_message", pa.string(), "for people: what went wrong, or why the region was skipped", nullable=True
+        ),
         _column("finish_reason", pa.string(), "eos: the caption ended; length: it was cut", nullable=True),
         _column("tokens_generated", pa.int32(), "without padding", unit="tokens", nullable=True),
         _column("denoise_steps", pa.int32(), "model steps the caption took", unit="steps", nullable=True),
@@ -77,6 +80,6 @@ def part_bytes(rows: Sequence[Row], metadata: Mapping[str, str]) -> bytes:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a part, in its order: written again, they are the same."""
+    """The rows of a part, in its order: written again, they are the same. Version 2 of the table has no prompts."""
     with pq.ParquetFile(path) as file:
         return [Row(**row) for row in file.read().to_pylist()]

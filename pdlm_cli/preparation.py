@@ -40,13 +40,23 @@ class Preparation:
 
     sources: of pictures and masks. seed: of the run. kept: rows by region key that an earlier call has made: they stay,
     and are prepared again only to be where they were in their passes and batches. attempt: the number that new rows
-    get.
+    get. min_area: pixels; regions whose mask has fewer are skipped. skip_crowd: so are those that the input calls a
+    crowd.
     """
 
     sources: Sources
     seed: int
     kept: Mapping[str, Row] = field(default_factory=dict)
     attempt: int = 1
+    min_area: int = 0
+    skip_crowd: bool = False
+
+    def reason_to_skip(self, region: Region, mask: Mask) -> str | None:
+        if self.skip_crowd and region.crowd:
+            return "a crowd, which --skip-crowd leaves out"
+        if mask.area < self.min_area:
+            return f"{mask.area} pixels, fewer than --min-area {self.min_area}"
+        return None
 
 
 @dataclass
@@ -74,25 +84,27 @@ class ImageWork:
         self.kept = len(self.rows) - self.rows.count(None)
 
     def left_out(self, index: int) -> bool:
-        """Whether region `index` failed in an earlier call before it was in a pass: then it is in none now."""
+        """Whether region `index` failed or was skipped in an earlier call before it was in a pass: then it is in none
+        now."""
         row = self.rows[index]
         return row is not None and row.pass_id is None
 
     def fail(self, index: int, error: RegionError) -> None:
         """Make region `index` an error row, unless it has a row already."""
-        if self.rows[index] is not None:
-            return
-        self.rows[index] = Row(
-            **self.known[index],
-            status="error",
-            error_code=error.code,
-            error_message=str(error),
-            finished_at=datetime.now(UTC),
-        )
+        self._end(index, status="error", error_code=error.code, error_message=str(error))
+
+    def skip(self, index: int, reason: str) -> None:
+        """Make region `index` a skipped row, unless it has a row already."""
+        self._end(index, status="skipped", error_message=reason)
+
+    def _end(self, index: int, **columns: Any) -> None:
+        if self.rows[index] is None:
+            self.rows[index] = Row(**self.known[index], **columns, finished_at=datetime.now(UTC))
 
 
 def prepare(entry: ImageEntry, part: int, engine: Engine, how: Preparation) -> ImageWork:
-    """Load the picture once, decode the masks, and prepare its passes; what cannot be is an error row."""
+    """Load the picture once, decode the masks, and prepare its passes; what cannot be is an error row, what is not to
+    be a skipped one."""
     work = begin(entry, part, how.attempt)
     work.keep(how.kept)
     known = work.known
@@ -119,7 +131,10 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, how: Preparation) -> I
         except RegionError as error:
             work.fail(i, error)
             continue
-        known[i] |= {"mask_area_px": mask.area, "bbox_xywh": mask.bbox_xywh}
+        known[i] |= {"mask_area_px": mask.area, "bbox_xywh": mask.bbox_xywh, "mask_sha256": masks.sha256(region)}
+        if (reason := how.reason_to_skip(region, mask)) is not None:
+            work.skip(i, reason)
+            continue
         usable.append((i, mask))
     if usable:
         add_passes(work, picture, usable, engine, how.seed, started=loaded)
@@ -182,6 +197,7 @@ def _identity(entry: ImageEntry, region: Region, key: str, attempt: int) -> dict
         "region_id": region.region_id,
         "image_path": entry.file_name,
         "category": region.category,
+        "prompt": region.prompt or None,
         "source_index": region.source_index,
         "mask_sha256": mask_sha256(region),
         "attempt": attempt,

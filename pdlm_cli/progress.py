@@ -8,7 +8,14 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 from pdlm_cli import logs
@@ -73,6 +80,23 @@ def _told_of(items: Iterable[Item], progress: Progress, weight: Callable[[Item],
         progress.advance(done)
 
 
+@contextmanager
+def status(doing: str) -> Iterator[None]:
+    """That something goes on whose end nobody knows, in the form that logs.configure chose. doing: what, in words."""
+    if logs.chosen is None:
+        yield
+        return
+    console, form = logs.chosen
+    if form == "rich":
+        text = TextColumn("{task.description}", markup=False)
+        with RichProgress(SpinnerColumn(), text, TimeElapsedColumn(), console=console, transient=True) as shown:
+            shown.add_task(doing, total=None)
+            yield
+    else:
+        with LineStatus(doing):
+            yield
+
+
 class BarProgress:
     """A bar with items per second and the time left."""
 
@@ -110,13 +134,10 @@ class BarProgress:
             self._bar.start()  # again, it does nothing
 
 
-class LineProgress:
+class Lines:
     """A log line every ten seconds, from a thread of its own: a slow pass must not look like a dead one."""
 
-    def __init__(self, total: int | None, unit: str, done: int) -> None:
-        self._total = total
-        self._unit = unit
-        self._done = self._earlier = done
+    def __init__(self) -> None:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._lines, daemon=True)
 
@@ -131,12 +152,38 @@ class LineProgress:
         self._ended.set()
         self._thread.join()
 
-    def advance(self, items: int) -> None:
-        self._done += items
+    def line(self) -> None:
+        raise NotImplementedError
 
     def _lines(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LINES):
             self.line()
+
+
+class LineStatus(Lines):
+    """What goes on, and for how long."""
+
+    def __init__(self, doing: str) -> None:
+        super().__init__()
+        self._doing = doing
+
+    def line(self) -> None:
+        seconds = time.monotonic() - self._started
+        facts = {"event": "progress", "doing": self._doing, "seconds": seconds}
+        log.info("%s, for %.0f s", self._doing, seconds, extra={"facts": facts})
+
+
+class LineProgress(Lines):
+    """How many items are done."""
+
+    def __init__(self, total: int | None, unit: str, done: int) -> None:
+        super().__init__()
+        self._total = total
+        self._unit = unit
+        self._done = self._earlier = done
+
+    def advance(self, items: int) -> None:
+        self._done += items
 
     def line(self) -> None:
         rate = (self._done - self._earlier) / (time.monotonic() - self._started)

@@ -25,6 +25,7 @@ def with_regions_proposed(job: "CaptionJob", model: str, log_format: str, consol
     pictures = Pictures(
         input=job.input,
         since=job.since,
+        since_by=job.since_by,
         limit=job.limit,
         exif="ignore" if job.exif == "ignore" else "apply",
         max_pixels=job.max_pixels,

@@ -6,7 +6,7 @@ tells of it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ from PIL import Image
 from rich.console import Console
 
 from pdlm_cli.atomic import open_atomic
+from pdlm_cli.conversions.manifest import IMAGE_ID, REGION_FIELDS
 from pdlm_cli.engine import checkpoint_sha256, free_memory
 from pdlm_cli.errors import ConfigError, InputError, OutputError, RegionError
 from pdlm_cli.images import Exif
-from pdlm_cli.input_conversion import IMAGE_ID, REGION_FIELDS
 from pdlm_cli.lock import LockedFolder
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import shard_of
@@ -33,7 +33,7 @@ from pdlm_cli.progress import Progress, open_progress
 from pdlm_cli.readers import folder
 from pdlm_cli.regions import ImageEntry
 from pdlm_cli.run_facts import sha256
-from pdlm_cli.since import READERS, EarlierRows, picture_sha256
+from pdlm_cli.since import By, EarlierRows, hashed
 from pdlm_cli.sources import Sources
 from pdlm_cli.stores import open_store
 
@@ -54,12 +54,13 @@ MADE_FROM, COUNTS = b"pdlm.made_from", b"pdlm.counts"
 class Pictures:
     """The pictures to look at: all of a folder, an archive or an address, masks left out.
 
-    since: outputs of earlier runs; pictures are left out whose content they have captioned. limit: the first so many.
-    shard: which of how many, from 0. exif, max_pixels: see load_image.
+    since: outputs of earlier runs; pictures that they have captioned are left out. since_by: what tells a picture, see
+    EarlierRows. limit: the first so many. shard: which of how many, from 0. exif, max_pixels: see load_image.
     """
 
     input: str
     since: Sequence[Path] = ()
+    since_by: By = "name"
     limit: int | None = None
     shard: tuple[int, int] | None = None
     exif: Exif
@@ -70,17 +71,20 @@ class Pictures:
         store = open_store(self.input, allow_outside=self.allow_outside, option="--input")
         return Sources(store, store, exif=self.exif, max_pixels=self.max_pixels)
 
-    def names(self, sources: Sources) -> list[str]:
-        """In order. Raises InputError if there are none at all."""
-        names = folder.pictures(sources.images)
-        if not names:
+    def chosen(self, sources: Sources) -> dict[str, str | None]:
+        """Names in order, each with the hash of its file, or None where it was not read for `since` or cannot be.
+
+        Raises InputError if there are no pictures at all.
+        """
+        pictures: dict[str, str | None] = dict.fromkeys(folder.pictures(sources.images))
+        if not pictures:
             raise InputError(f"{self.input} has no pictures")
         if self.since:
-            names = _not_done(names, sources, self.since)
-        names = names[: self.limit]
+            pictures = _not_done(pictures, sources, self.since, self.since_by)
+        names = list(pictures)[: self.limit]
         if self.shard is not None:
             names = [name for name in names if shard_of(name, self.shard[1]) == self.shard[0]]
-        return names
+        return {name: pictures[name] for name in names}
 
 
 @dataclass
@@ -116,13 +120,16 @@ def propose(
     OutputError, DeviceError, LockedError.
     """
     sources = pictures.sources()
-    names = pictures.names(sources)
+    chosen = pictures.chosen(sources)
+    names = list(chosen)
     facts = {**grid, "model": checkpoint_sha256(model), "exif": pictures.exif, "max_pixels": pictures.max_pixels}
     pieces = [names[start : start + PICTURES_A_FILE] for start in range(0, max(1, len(names)), PICTURES_A_FILE)]
-    files = {
-        out / f"regions-{number:05d}.parquet": (piece, sha256({**facts, "pictures": piece}))
-        for number, piece in enumerate(pieces)
-    }
+
+    def made_from(piece: Sequence[str]) -> str:
+        read = {"content": [chosen[name] for name in piece]} if pictures.since else {}
+        return sha256({**facts, "pictures": piece, **read})
+
+    files = {out / f"regions-{number:05d}.parquet": (piece, made_from(piece)) for number, piece in enumerate(pieces)}
     with LockedFolder(out, "_pdlm", option="--output"):
         done = _done(out, {file: made_from for file, (_, made_from) in files.items()}, overwrite=overwrite)
         there = sum(len(files[file][0]) for file in done)
@@ -159,13 +166,10 @@ def _make(
         _write(file, rows, made_from)
 
 
-def _not_done(names: Sequence[str], sources: Sources, since: Sequence[Path]) -> list[str]:
-    def hashed(name: str) -> tuple[str, str | None]:
-        return name, picture_sha256(_entry(name), sources)
-
-    with closing(EarlierRows(since)) as earlier:
-        hashes = run_ahead(names, hashed, READERS)
-        return [name for name, picture in hashes if not earlier.have_picture(picture)]
+def _not_done(names: Collection[str], sources: Sources, since: Sequence[Path], by: By) -> dict[str, str | None]:
+    with closing(EarlierRows(since, by)) as earlier:
+        pictures = hashed(((name, _entry(name)) for name in names), len(names), sources)
+        return {name: now.picture for name, entry, now in pictures if not earlier.have_picture(entry, now)}
 
 
 def _done(out: Path, wanted: Mapping[Path, str], *, overwrite: bool) -> set[Path]:

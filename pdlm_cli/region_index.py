@@ -24,13 +24,13 @@ TABLES = """
 CREATE TABLE images (place INTEGER PRIMARY KEY, image_id TEXT, file_name TEXT, width INTEGER, height INTEGER,
                      embedded TEXT, hash INTEGER, regions INTEGER DEFAULT 0);
 CREATE TABLE regions (source_index INTEGER PRIMARY KEY, image_id TEXT, region_id TEXT, category TEXT,
-                      category_key TEXT, crowd INTEGER, prompt TEXT, mask TEXT);
+                      category_key TEXT, crowd INTEGER, prompt TEXT, mask TEXT, caption TEXT);
 CREATE TABLE categories (key TEXT PRIMARY KEY, name TEXT);
 CREATE TABLE left_out (place INTEGER PRIMARY KEY);
 """
 INSERTS: dict[type[Record], str] = {
     ImageRecord: "INSERT INTO images (image_id, file_name, width, height, embedded, hash) VALUES (?, ?, ?, ?, ?, ?)",
-    RegionRecord: "INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    RegionRecord: "INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     CategoryRecord: "INSERT OR REPLACE INTO categories VALUES (?, ?)",
 }
 INDEXES = """
@@ -54,7 +54,7 @@ WITHOUT_IMAGE = (
     "WHERE image_id NOT IN (SELECT image_id FROM images) GROUP BY image_id"
 )
 REGIONS_OF_IMAGE = """
-SELECT region_id, source_index, COALESCE(category, name), crowd, mask, prompt
+SELECT region_id, source_index, COALESCE(category, name), crowd, mask, prompt, caption
 FROM regions LEFT JOIN categories ON key = category_key WHERE image_id = ? ORDER BY source_index
 """
 
@@ -200,12 +200,13 @@ def _region_row(source_index: int, record: RegionRecord) -> tuple[Any, ...]:
         record.crowd,
         record.prompt,
         json.dumps(record.mask),
+        record.caption,
     )
 
 
 def _region(row: tuple[Any, ...]) -> Region:
-    region_id, source_index, category, crowd, mask, prompt = row
-    return Region(region_id, source_index, category, bool(crowd), json.loads(mask), prompt)
+    region_id, source_index, category, crowd, mask, prompt, caption = row
+    return Region(region_id, source_index, category, bool(crowd), json.loads(mask), prompt, caption)
 
 
 def _embedded(stored: str | None) -> Embedded | None:

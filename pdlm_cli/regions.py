@@ -16,6 +16,8 @@ class ParquetCell(NamedTuple):
     row: int
 
 
+FILE_HASH_DIGITS = 16  # of a mask picture, where the input itself has a hash of it
+
 Embedded = str | ParquetCell  # a picture that the input holds itself: `data:...;base64,...`, or a cell of Parquet
 
 
@@ -25,7 +27,8 @@ class Region:
 
     region_id: unique within its image. source_index: its place in the input, from 0.
     segmentation: the mask as the input gives it, not yet validated: polygons, run lengths, ... (see masks.py).
-    prompt: what the input wants to be asked about this region, None if it says nothing.
+    prompt: what the input wants to be asked about this region, None if it says nothing. caption: what it says of the
+    region already; only conversions look at it.
     """
 
     region_id: str
@@ -34,6 +37,7 @@ class Region:
     crowd: bool
     segmentation: Any
     prompt: str | None = None
+    caption: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,21 @@ def region_key(image: ImageEntry, region: Region) -> str:
     return _sha256(identity)[:32]
 
 
-def mask_sha256(region: Region) -> str:
-    """Of a mask as it is written in the input; of a mask picture with a hash of its own, whatever its name."""
+def mask_file(region: Region) -> str | None:
+    """Name of the mask picture that holds a region, if one does."""
+    name = region.segmentation.get("file") if isinstance(region.segmentation, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def mask_sha256(region: Region, file_sha256: str | None = None) -> str:
+    """Of a mask as it is written in the input; of a mask picture by its content, whatever its name.
+
+    file_sha256: of the mask picture, in hex. Where that is not known, and the input has no hash of it either, the name
+    counts.
+    """
     mask = region.segmentation
+    if file_sha256 is not None:
+        mask = {**mask, "sha256": file_sha256[:FILE_HASH_DIGITS]}
     if isinstance(mask, dict) and "sha256" in mask:
         mask = {name: value for name, value in mask.items() if name != "file"}
     return _sha256(mask)

@@ -10,6 +10,7 @@ from pdlm_cli.images import spellings
 from pdlm_cli.stores import ADDRESS, is_address, name_inside
 
 MAX_FILE = 256 << 20  # bytes of a picture file, which is held in memory whole
+BLOCK, BLOCKS = 1 << 20, 16  # bytes that are asked for at a time of a file read in any order; how many are kept
 # By scheme: the package of its client, and what to install for it.
 CLIENTS = {
     "s3": ("s3fs", "'pdlm[remote]'"),
@@ -62,10 +63,34 @@ def open_input(address: str) -> BinaryIO:
         raise InputError(f"cannot read {address}: {error}") from error
 
 
-def is_folder(address: str) -> bool:
+def open_in_blocks(address: str) -> BinaryIO:
+    """A file to read in any order, of which the blocks used last are kept. Raises InputError."""
     files, path = filesystem(address)
     try:
-        return bool(files.isdir(path))
+        opened: BinaryIO = files.open(
+            path, "rb", block_size=BLOCK, cache_type="blockcache", cache_options={"maxblocks": BLOCKS}
+        )
+        return opened
+    except Exception as error:
+        raise InputError(f"cannot read {address}: {error}") from error
+
+
+def read_range(address: str, offset: int, length: int) -> bytes:
+    """Bytes of a file, by one request. Threads may ask at once. Raises what the client does."""
+    files, path = filesystem(address)
+    data: bytes = files.cat_file(path, start=offset, end=offset + length)
+    return data
+
+
+def is_folder(address: str) -> bool:
+    """Whether files are below an address, rather than one at it. Raises InputError where there is neither."""
+    files, path = filesystem(address)
+    try:
+        return bool(files.info(path)["type"] == "directory")
+    except FileNotFoundError as error:
+        raise InputError(f"cannot read {address}: no file is there, nor any below it") from error
+    except PermissionError:
+        return True  # one may be allowed to read the files below and not to list them
     except Exception as error:
         raise InputError(f"cannot read {address}: {error}") from error
 

@@ -20,17 +20,19 @@ EXAMPLES = 5
 class Report:
     """Counts of rows by status and code, and where the time went.
 
-    ok, errors, images: of the whole table once `table` was called, of this run's own rows before. made: rows of this
-    run, to which passes, tokens and times belong.
+    ok, errors, skipped, images: of the whole table once `table` was called, of this run's own rows before. made: rows
+    of this run, to which passes, tokens and times belong.
     """
 
-    def __init__(self, *, max_error_rate: float, timed: bool = True) -> None:
+    def __init__(self, *, max_error_rate: float, timed: bool = True, finished_before: bool = False) -> None:
         """max_error_rate: share of error rows, 0 to 1, up to which the run still counts as a success. timed: False for
-        rows that other runs have made, each in a time of its own."""
+        rows that other runs have made, each in a time of its own. finished_before: nothing was left for this call."""
         self.max_error_rate = max_error_rate
-        self.timed = timed
+        self.timed = timed and not finished_before
+        self.finished_before = finished_before
         self.ok = 0
         self.errors: Counter[str] = Counter()
+        self.skipped = 0
         self.images = 0
         self.made = 0
         self.passes = 0
@@ -51,6 +53,8 @@ class Report:
         for row in rows:
             if row.error_code is not None:
                 self.errors[row.error_code] += 1
+            elif row.status == "skipped":
+                self.skipped += 1
             else:
                 self.ok += 1
                 self.tokens += row.tokens_generated or 0
@@ -61,9 +65,10 @@ class Report:
 
     def table(self, markers: Iterable[Marker]) -> None:
         """Count the rows of the whole table from now on. markers: of all its parts."""
-        self.ok, self.images, self.errors = 0, 0, Counter()
+        self.ok, self.skipped, self.images, self.errors = 0, 0, 0, Counter()
         for marker in markers:
             self.ok += marker.ok
+            self.skipped += marker.skipped
             self.images += marker.images
             self.errors.update(marker.errors)
 
@@ -76,11 +81,16 @@ class Report:
     def merged(self, rows: Sequence[Row]) -> None:
         """Count the rows of one image that another run has made, and the passes that they came from."""
         self.image(rows)
-        self.passes += len({row.pass_id for row in rows if row.error_code is None})
+        self.passes += len({row.pass_id for row in rows if row.status == "ok"})
 
     @property
     def rows(self) -> int:
-        return self.ok + self.errors.total()
+        return self.ok + self.errors.total() + self.skipped
+
+    def counted(self) -> str:
+        """What the table holds, in words."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.rows} rows, {self.errors.total()} of them errors{skipped}"
 
     @property
     def error_rate(self) -> float:
@@ -109,10 +119,12 @@ class Report:
         return {
             "exit_code": self.exit_code,
             "interrupted": self.stop_signal is not None,
+            "finished_before": self.finished_before,
             "images": self.images,
             "rows": self.rows,
             "ok": self.ok,
             "errors": dict(sorted(self.errors.items())),
+            "skipped": self.skipped,
             "error_rate": round(self.error_rate, 6),
             "max_error_rate": self.max_error_rate,
             "rows_made": self.made,
@@ -137,11 +149,16 @@ class Report:
 
     def render(self) -> RenderableType:
         """The tables shown at the end. Captions enter as plain text, never as markup."""
-        numbers = Table("regions", "", title="Run", show_header=False)
+        title = "Finished already" if self.finished_before else "Run"
+        numbers = Table("regions", "", title=title, show_header=False, min_width=20)
         numbers.add_row("captions", str(self.ok))
         for code, count in sorted(self.errors.items()):
             numbers.add_row(f"errors: {code}", str(count))
+        if self.skipped:
+            numbers.add_row("skipped", str(self.skipped))
         numbers.add_row("images", str(self.images))
+        if self.finished_before:
+            return numbers
         if self.made != self.rows:
             numbers.add_row("rows of this call", str(self.made))
         numbers.add_row("passes", str(self.passes))

@@ -11,7 +11,8 @@ from pdlm_cli.errors import ErrorCode
 class Row:
     """Columns in the order of the Parquet schema, which states units and meaning (see parquet.py).
 
-    A row is "ok" with a caption, or "error" with a code and a message; what was not reached stays None.
+    A row is "ok" with a caption, "error" with a code and a message, or "skipped" with the reason as its message; what
+    was not reached stays None.
     """
 
     region_key: str
@@ -19,6 +20,7 @@ class Row:
     region_id: str
     image_path: str
     category: str | None
+    prompt: str | None = None
     source_index: int
     image_sha256: str | None = None
     mask_sha256: str

@@ -35,6 +35,8 @@ def run_facts(job: "CaptionJob", manifest: Manifest, engine: Mapping[str, str], 
         "quantize": job.quantize,
         "exif": job.exif,
         "max_pixels": job.max_pixels,
+        "min_area": job.min_area,
+        "skip_crowd": job.skip_crowd,
     }
     plan = plan_of(job, manifest)
     return {

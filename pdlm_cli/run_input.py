@@ -19,7 +19,15 @@ def open_run_input(job: Mapping[str, Any]) -> tuple[Manifest, Sources]:
     manifest, sources = open_with_sources(**{name: job[name] for name in inputs.FIELDS})
     if job["since"]:
         before = manifest.images
-        manifest = not_done(manifest, sources, [Path(run) for run in job["since"]])
+        manifest = not_done(
+            manifest,
+            sources,
+            [Path(run) for run in job["since"]],
+            # Runs with version 2 of the table told images by content, and skipped nothing.
+            job.get("since_by", "content"),
+            min_area=job.get("min_area", 0),
+            skip_crowd=job.get("skip_crowd", False),
+        )
         log.info("%d of %d images are done already", before - manifest.images, before)
     return manifest, sources
 
@@ -29,4 +37,6 @@ def open_again(run: Path, job: Mapping[str, Any], moved: Moved) -> tuple[Manifes
     try:
         return open_run_input(moved.applied_to(job))
     except InputError as error:
-        raise InputError(f"{error}; {run} was made from it: --input says where it lies now") from error
+        raise InputError(
+            f"{error}. The input of {run} is read again: --input, --images and --masks say where it lies now"
+        ) from error

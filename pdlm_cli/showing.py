@@ -101,15 +101,16 @@ def caption_picture(
 
 
 def _captions(run: Path) -> dict[str, str]:
-    """What is said of each region, by key: its caption, or what went wrong."""
+    """What is said of each region, by key: its caption, or what went wrong, or why it was skipped."""
     said = {}
     for part in sorted((run / "data").glob("part-*.parquet")):
         try:
-            rows = pq.read_table(part, columns=["region_key", "caption", "error_message"]).to_pylist()
+            rows = pq.read_table(part, columns=["region_key", "status", "caption", "error_message"]).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{part} cannot be read: {error}; the command of the run makes it again") from error
         for row in rows:
-            said[row["region_key"]] = row["caption"] if row["caption"] is not None else row["error_message"]
+            reason = f"skipped: {row['error_message']}" if row["status"] == "skipped" else row["error_message"]
+            said[row["region_key"]] = row["caption"] if row["caption"] is not None else reason
     return said
 
 

@@ -18,7 +18,7 @@ from pdlm_cli.mask_files import inside, read_values
 from pdlm_cli.masks import decode_on, stated_size
 from pdlm_cli.parquet_pictures import ParquetPictures
 from pdlm_cli.readers import parquet
-from pdlm_cli.regions import Embedded, ImageEntry, ParquetCell, Region
+from pdlm_cli.regions import Embedded, ImageEntry, ParquetCell, Region, mask_file, mask_sha256
 from pdlm_cli.stores import Store, open_store
 
 Size = tuple[int, int]  # width, height in pixels
@@ -45,7 +45,7 @@ class Sources:
     def picture_with_sha256(self, entry: ImageEntry) -> tuple[Image.Image, str]:
         """The picture, and the hash of its file in hex. Raises RegionError as `picture`."""
         with self.open(entry) as file:
-            sha256 = _sha256(file, entry)
+            sha256 = _sha256(file, entry.file_name)
             picture = load_image(
                 file, name=entry.file_name, exif=self.exif, drawn_on=self.drawn_on(entry), max_pixels=self.max_pixels
             )
@@ -54,7 +54,7 @@ class Sources:
     def sha256(self, entry: ImageEntry) -> str:
         """Of the picture's file, in hex. Raises RegionError."""
         with self.open(entry) as file:
-            return _sha256(file, entry)
+            return _sha256(file, entry.file_name)
 
     def picture_size(self, entry: ImageEntry) -> Size:
         """What the size of `picture` would be; only its header is read. Raises RegionError as that."""
@@ -108,6 +108,7 @@ class MaskReader:
     def __init__(self, sources: Sources, entry: ImageEntry) -> None:
         self._sources, self._entry = sources, entry
         self._read: tuple[str, NDArray[np.uint32]] | None = None
+        self._hashed: tuple[str, str] | None = None
 
     def pixels(self, region: Region, size: Size) -> NDArray[np.bool_]:
         """(height, width) of a mask on the picture of `size`; may be empty. Raises RegionError."""
@@ -124,10 +125,24 @@ class MaskReader:
             )
         return pixels
 
+    def sha256(self, region: Region) -> str:
+        """See mask_sha256: by the content of its mask picture, unless that cannot be read. Nothing is decoded."""
+        name = mask_file(region)
+        if name is None or "sha256" in region.segmentation:
+            return mask_sha256(region)
+        if self._hashed is None or self._hashed[0] != name:
+            try:
+                with self._sources.masks.open(name) as file:
+                    self._hashed = name, _sha256(file, name)
+            except RegionError:
+                return mask_sha256(region)
+        return mask_sha256(region, self._hashed[1])
+
     def _values(self, name: str) -> NDArray[np.uint32]:
         if self._read is None or self._read[0] != name:
             try:
                 with self._sources.masks.open(name) as file:
+                    self._hashed = name, _sha256(file, name)
                     self._read = name, read_values(file, name, self._sources.max_pixels)
             except RegionError as error:
                 raise RegionError(
@@ -167,19 +182,13 @@ def open_sources(
     return Sources(pictures, mask_pictures, held, exif, max_pixels)
 
 
-def _sha256(file: BinaryIO, entry: ImageEntry) -> str:
-    """Of a file, which is at its beginning again then."""
+def _sha256(file: BinaryIO, name: str) -> str:
+    """Of a file, which is at its beginning again then. Raises RegionError."""
     sha256 = hashlib.sha256()
     try:
         while data := file.read(CHUNK):
             sha256.update(data)
         file.seek(0)
     except OSError as error:
-        raise RegionError("bad_image", f"{entry.file_name!r} cannot be read: {error.strerror}") from error
+        raise RegionError("bad_image", f"{name!r} cannot be read: {error.strerror}") from error
     return sha256.hexdigest()
-
-
-def mask_file(region: Region) -> str | None:
-    """Name of the mask picture that holds a region, if one does."""
-    name = region.segmentation.get("file") if isinstance(region.segmentation, dict) else None
-    return name if isinstance(name, str) else None

@@ -3,6 +3,7 @@
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -27,17 +28,27 @@ class Store(Protocol):
 def open_store(location: str, *, allow_outside: bool = False, option: str = "--images") -> Store:
     """option: that names the location, for errors. Raises InputError, and ConfigError if a package is missing."""
     if is_address(location):
-        from pdlm_cli.remote import RemoteStore
+        from pdlm_cli import remote
 
-        return RemoteStore(location, allow_outside=allow_outside)
+        if remote.is_folder(location):
+            return remote.RemoteStore(location, allow_outside=allow_outside)
+        return _archive_at(location)
     path = Path(location)
     if path.is_dir():
         return Folder(path, allow_outside=allow_outside, option=option)
     if path.is_file():
         from pdlm_cli.archives import open_archive
 
-        return open_archive(path)
+        return open_archive(location)
     raise InputError(f"{location} is no folder, zip or tar; {option} names the one that the file names are relative to")
+
+
+@lru_cache(maxsize=4)
+def _archive_at(address: str) -> Store:
+    """Kept, as a run opens its input more than once and listing a tar means to go through it from end to end."""
+    from pdlm_cli.archives import open_archive
+
+    return open_archive(address)
 
 
 def is_address(location: str) -> bool:

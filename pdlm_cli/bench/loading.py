@@ -12,7 +12,7 @@ from itertools import pairwise
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.subject import open_subject
-from pdlm_cli.engine import DTYPES, shipped_checkpoint
+from pdlm_cli.engine import DTYPES, named_or_shipped
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.progress import open_progress
 
@@ -47,7 +47,7 @@ def load(session: Session) -> list[Point]:
 def checkpoint_folder(session: Session) -> Iterator[str]:
     """What --model says, or a folder with the random weights for as long as it is needed."""
     if session.job.random_weights is None:
-        yield session.job.model or str(shipped_checkpoint())
+        yield named_or_shipped(session.job.model)
         return
     job, subject = session.job, session.subject
     if subject.quantize is not None:  # which is done when a checkpoint is loaded, and never stored
@@ -62,7 +62,7 @@ def _one_process(folder: str, session: Session) -> dict[str, float]:
     scene = session.scene(1)
     dtype = next(name for name, full in DTYPES.items() if full == str(model.dtype).removeprefix("torch."))
     asked = [folder, str(model.device), dtype, str(scene.tiles), session.job.quantize or "", str(time.time())]
-    done = subprocess.run(
+    done = subprocess.run(  # nosec B603 # this very program, no shell
         [sys.executable, "-m", "pdlm_cli.bench.loading", *asked], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:

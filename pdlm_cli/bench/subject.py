@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pdlm_cli.engine import DTYPES, pick_device, pick_dtype, place, shipped_checkpoint
+from pdlm_cli.engine import DTYPES, named_or_shipped, pick_device, pick_dtype, place
 from pdlm_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def open_subject(
             name, loaded = f"random {random}", random_model(random, vocabulary=vocabulary, dtype=kind, device=where)
         else:
             name = model or "model/tiny, which ships"
-            loaded = PerceptionDLM.from_pretrained(model or shipped_checkpoint(), dtype=kind)
+            loaded = PerceptionDLM.from_pretrained(named_or_shipped(model), dtype=kind)
         compile_s = place(loaded, where, quantize, compiled=compiled)
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -18,7 +18,7 @@ from pdlm_cli.options import (
     model_options,
     output_option,
     shard_option,
-    since_option,
+    since_options,
     workers_option,
 )
 from pdlm_cli.signals import StopSignals
@@ -46,7 +46,7 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
 
 @click.command(short_help="Caption every masked region of a set of images.")
 @input_options
-@since_option("images that the run in RUN has done without errors")
+@since_options("images that the run in RUN has done without errors")
 @output_option("out", "Folder of the results: data/*.parquet, and the run's records in _pdlm/.")
 @click.option(
     "--propose",
@@ -79,6 +79,15 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     help="A pass that takes longer is given up, and its worker process with it.  "
     "[default: 20 times the slowest pass so far, at least 120; 3600 for the first]",
 )
+@click.option(
+    "--min-area",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="PIXELS",
+    help="Skip regions whose mask has fewer pixels: they get a row without a caption, which is no error.",
+)
+@click.option("--skip-crowd", is_flag=True, help="Skip regions that the input marks as a crowd, like COCO's iscrowd.")
 @limit_option
 @shard_option(
     "Only images of shard I of N, from 0/N, by a hash of their id; each shard needs an --output of its own. "
@@ -125,6 +134,7 @@ def caption(
     ctx: click.Context,
     /,
     since: tuple[Path, ...],
+    since_by: Any,
     output: Path,
     propose: str | None,
     model: str | None,
@@ -136,6 +146,8 @@ def caption(
     seed: int,
     batch_size: int | str,
     pass_timeout: float | None,
+    min_area: int,
+    skip_crowd: bool,
     limit: int | None,
     shard: tuple[int, int] | None,
     part_rows: int,
@@ -161,6 +173,8 @@ def caption(
       pdlm caption --input masks.json
       pdlm caption --input masks.json --images photos/ --output out/
       pdlm caption --input masks.json --limit 2 --steps 8 --json --report
+      pdlm caption --input masks.json --min-area 100 --skip-crowd
+      pdlm caption --input masks.json --since monday/ --output tuesday/
       pdlm caption --input masks.json --overwrite --batch-size 4 --sampler threshold
       pdlm caption --input masks.json --batch-size 4 --sampler threshold --retry-errors
       pdlm caption --input photos/ --propose sam2/ --output out/
@@ -187,6 +201,7 @@ def caption(
         job = CaptionJob(
             **input_fields(others),
             since=since,
+            since_by=since_by,
             output=output,
             model=model,
             devices=devices or (device,),
@@ -197,6 +212,8 @@ def caption(
             seed=seed,
             batch_size=None if isinstance(batch_size, str) else batch_size,
             pass_timeout=pass_timeout,
+            min_area=min_area,
+            skip_crowd=skip_crowd,
             limit=limit,
             shard=shard,
             part_rows=part_rows,

@@ -1,98 +1,72 @@
 """`pdlm convert`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from pdlm_cli.conversions import TARGETS, Target
 from pdlm_cli.options import DTYPES, json_option, logging_options, source_options
 
-if TYPE_CHECKING:
-    from pdlm_cli.input_conversion import Converted
-
-
-@click.group(short_help="Convert inputs, make or convert checkpoints.")
-def convert() -> None:
-    """Convert inputs to a Parquet manifest or to COCO; make or convert checkpoints, in this project's own layout.
-
-    \b
-    Examples:
-      pdlm convert manifest masks.json manifest.parquet
-      pdlm convert random --size tiny tiny-checkpoint/
-      pdlm convert llada --help
-    """
-
-
-@convert.command(short_help="An input of any format as a Parquet manifest.")
-@source_options(click.argument("input", metavar="INPUT"))
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.parquet")
-@click.option(
+embed_option = click.option(
     "--embed/--no-embed",
     default=None,
     help="Put the pictures' files into the manifest, a row an image; otherwise a row a region, with file names.  "
     "[default: only if INPUT holds its pictures itself]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace OUT.")
-@json_option("a summary")
-@logging_options
-@click.pass_context
-def manifest(
-    ctx: click.Context,
-    /,
-    out: Path,
-    embed: bool | None,
-    overwrite: bool,
-    as_json: bool,
-    log_format: str,
-    **options: Any,
-) -> None:
-    """Write INPUT as a Parquet manifest, which is read much faster than JSON and takes less room.
 
-    A region whose mask cannot be used keeps its row, and the exit code is 3.
+
+@click.group(short_help="Convert inputs, make or convert checkpoints.")
+def convert() -> None:
+    """Convert inputs of any format to any other; make or convert checkpoints, in this project's own layout.
 
     \b
     Examples:
       pdlm convert manifest masks.json manifest.parquet
-      pdlm convert manifest masks.json --images photos/ --embed whole.parquet
+      pdlm convert sa1b masks.json regions/
+      pdlm convert random --size tiny tiny-checkpoint/
+      pdlm convert llada --help
     """
-    from pdlm_cli import logs
-    from pdlm_cli.input_conversion import write_manifest
-    from pdlm_cli.sources import open_with_sources
-
-    logs.configure(log_format)
-    _refuse_existing(out, overwrite)
-    found, sources = open_with_sources(**options)
-    converted = write_manifest(found, sources, out, embed=found.holds_pictures if embed is None else embed)
-    _finish(ctx, converted, out, as_json)
 
 
-@convert.command(short_help="An input of any format as COCO instances.")
-@source_options(click.argument("input", metavar="INPUT"))
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.json")
-@click.option("--overwrite", is_flag=True, help="Replace OUT.")
-@json_option("a summary")
-@logging_options
-@click.pass_context
-def coco(ctx: click.Context, /, out: Path, overwrite: bool, as_json: bool, log_format: str, **options: Any) -> None:
-    """Write INPUT as COCO instances: polygons and run lengths as they are, all other masks as run lengths.
+def _conversion(name: str, target: Target) -> click.Command:
+    """The command that writes an input as another format."""
 
-    A region whose mask cannot be used keeps its annotation, and the exit code is 3.
+    @source_options(click.argument("input", metavar="INPUT"))
+    @click.argument(
+        "out",
+        type=click.Path(path_type=Path, dir_okay=target.is_folder, file_okay=not target.is_folder),
+        metavar=target.out,
+    )
+    @click.option("--overwrite", is_flag=True, help="Replace OUT.")
+    @json_option("a summary")
+    @logging_options
+    @click.pass_context
+    def command(
+        ctx: click.Context, /, out: Path, overwrite: bool, as_json: bool, log_format: str, **options: Any
+    ) -> None:
+        from pdlm_cli import input_conversion, logs
+        from pdlm_cli.sources import open_with_sources
+        from pdlm_cli.stdout import print_line
 
-    \b
-    Examples:
-      pdlm convert coco masks.json copy.json
-      pdlm convert coco masks.json --images photos/ --json copy.json
-    """
-    from pdlm_cli import logs
-    from pdlm_cli.input_conversion import write_coco
-    from pdlm_cli.sources import open_with_sources
+        logs.configure(log_format)
+        own = {"embed": options.pop("embed")} if name == "manifest" else {}
+        input_conversion.check_output(name, out, overwrite=overwrite)
+        found, sources = open_with_sources(**options)
+        converted = input_conversion.convert(name, found, sources, out, **own)
+        if as_json:
+            print_line(converted.to_json())
+        ctx.exit(converted.exit_code)
 
-    logs.configure(log_format)
-    _refuse_existing(out, overwrite)
-    found, sources = open_with_sources(**options)
-    if found.holds_pictures:
-        logs.log.warning("the input holds its pictures itself; COCO can only name them")
-    _finish(ctx, write_coco(found, sources, out), out, as_json)
+    if name == "manifest":
+        command = embed_option(command)
+    examples = "".join(f"\n  pdlm convert {name} {example}" for example in target.examples)
+    text = f"Write INPUT as {target.title}. {target.text}\n\n\b\nExamples:{examples}"
+    return click.command(name, short_help=f"An input of any format as {target.title}.", help=text)(command)
+
+
+for _name, _target in TARGETS.items():
+    convert.add_command(_conversion(_name, _target))
 
 
 @convert.command(short_help="A fresh base model from LLaDA and SigLIP-2.")
@@ -147,20 +121,3 @@ def random(size: str, semantics: str, dtype: str, seed: int, out: Path, log_form
     logs.configure(log_format)
     make_random(size, semantics, dtype, seed, out)
     logs.log.info("wrote %s", out)
-
-
-def _refuse_existing(out: Path, overwrite: bool) -> None:
-    from pdlm_cli.errors import ConfigError
-
-    if out.exists() and not overwrite:
-        raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another name")
-
-
-def _finish(ctx: click.Context, converted: "Converted", out: Path, as_json: bool) -> None:
-    from pdlm_cli.logs import log
-    from pdlm_cli.stdout import print_line
-
-    log.info("wrote %s: %d regions of %d images", out, converted.regions, converted.images)
-    if as_json:
-        print_line(converted.to_json())
-    ctx.exit(converted.exit_code)

@@ -10,7 +10,7 @@ from pdlm_cli.options import logging_options, moved_options
 
 @click.command(short_help="Write the captions of a finished run in another form.")
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN")
-@click.option("--to", "form", type=click.Choice(list(EXPORTS)), required=True, help="The form; see below.")
+@click.option("--to", "form", type=click.Choice(list(EXPORTS)), required=True, help="The form; see above.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @moved_options
 @logging_options

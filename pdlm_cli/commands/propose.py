@@ -15,7 +15,7 @@ from pdlm_cli.options import (
     logging_options,
     max_pixels_option,
     shard_option,
-    since_option,
+    since_options,
 )
 
 
@@ -55,7 +55,7 @@ def _share(name: str, text: str) -> Callable[[Command], Command]:
     help="Turn pictures as their EXIF says. Caption with the same.",
 )
 @max_pixels_option
-@since_option("pictures that the run of `pdlm caption` in RUN has captioned")
+@since_options("pictures that the run of `pdlm caption` in RUN has captioned")
 @limit_option
 @shard_option("Only pictures of shard I of N, from 0/N, into an OUT of its own; a folder of all of them is one input.")
 @click.option("--allow-outside", is_flag=True, help="Follow links that lead out of PICTURES.")

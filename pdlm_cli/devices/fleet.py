@@ -14,7 +14,7 @@ from PIL import Image
 from model.preprocess import prepare_image, prepare_pass
 from pdlm_cli.devices.messages import Loaded, Start
 from pdlm_cli.devices.recovery import Device, Patience
-from pdlm_cli.engine import PassResult, shipped_checkpoint
+from pdlm_cli.engine import PassResult, named_or_shipped
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.logs import log
 
@@ -36,7 +36,7 @@ def open_workers(
     that were seen. See `load_engine` for the others. Raises ConfigError, DeviceError.
     """
     assert devices
-    source = checkpoint if checkpoint is not None else str(shipped_checkpoint())
+    source = named_or_shipped(checkpoint)
     patience = Patience(pass_timeout)
     with ExitStack() as stack:
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
+from pdlm_cli.conversions.numbers import id_number
 from pdlm_cli.exports.source import ExportSource
 from pdlm_cli.masks import encode
 from pdlm_cli.regions import ImageEntry, Region
@@ -14,7 +15,8 @@ NO_CATEGORY = "region"
 
 
 def write(source: ExportSource, file: BinaryIO) -> None:
-    """Error rows become annotations without a caption, with their error code; masks that do not decode are left out.
+    """Error rows become annotations without a caption, with their error code, and skipped rows with the reason; masks
+    that do not decode are left out.
 
     Region ids that several images share are replaced by the numbers of the annotations, and kept as `region_id`.
     """
@@ -35,7 +37,7 @@ def _image(entry: ImageEntry, rows: list[Row], categories: dict[str, int]) -> di
     for row in rows:
         categories.setdefault(row.category or NO_CATEGORY, len(categories) + 1)
     size = {"width": rows[0].image_width or entry.width, "height": rows[0].image_height or entry.height}
-    return {"id": _number(entry.image_id), "file_name": entry.file_name, **size}
+    return {"id": id_number(entry.image_id), "file_name": entry.file_name, **size}
 
 
 def _annotations(
@@ -46,21 +48,25 @@ def _annotations(
         masks = MaskReader(sources, entry)
         for region, row in zip(entry.regions, rows, strict=True):
             number += 1
-            own_id = {"id": _number(row.region_id)} if unique else {"id": number, "region_id": row.region_id}
+            own_id = {"id": id_number(row.region_id)} if unique else {"id": number, "region_id": row.region_id}
             category = {"category_id": categories[row.category or NO_CATEGORY]}
             yield own_id | _annotation(region, row, masks) | category
 
 
 def _annotation(region: Region, row: Row, masks: MaskReader) -> dict[str, Any]:
-    said = {"caption": row.caption} if row.caption is not None else {"error_code": row.error_code}
+    said: dict[str, dict[str, Any]] = {
+        "ok": {"caption": row.caption},
+        "error": {"error_code": row.error_code},
+        "skipped": {"skipped": row.error_message},
+    }
     return {
-        "image_id": _number(row.image_id),
+        "image_id": id_number(row.image_id),
         "segmentation": _segmentation(region, row, masks),
         "area": row.mask_area_px or 0,
         "bbox": list(row.bbox_xywh or (0, 0, 0, 0)),
         "iscrowd": int(region.crowd),
         "region_key": row.region_key,
-        **said,
+        **said[row.status],
     }
 
 
@@ -72,11 +78,6 @@ def _segmentation(region: Region, row: Row, masks: MaskReader) -> Any:
         return region.segmentation
     assert row.image_width is not None and row.image_height is not None
     return encode(masks.pixels(region, (row.image_width, row.image_height)))
-
-
-def _number(name: str) -> int | str:
-    """COCO ids are whole numbers; an id that was none stays a text."""
-    return int(name) if name.isascii() and name.isdigit() and str(int(name)) == name else name
 
 
 def _write_list(file: BinaryIO, name: str, items: Iterable[dict[str, Any]]) -> None:

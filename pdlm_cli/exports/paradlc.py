@@ -1,8 +1,8 @@
 """Predictions as DLC-Bench and ParaDLC-Bench have them: {mask: {"caption": text}}.
 
 A mask is named by its annotation id where the input is COCO instances, as in DLC-Bench, and <image id>_<region id>
-otherwise, as in ParaDLC-Bench. A judge adds "responses" to each; `pdlm eval score` reads the file then. Error rows have
-caption null.
+otherwise, as in ParaDLC-Bench. A judge adds "responses" to each; `pdlm eval score` reads the file then. Error rows
+and skipped ones have caption null.
 """
 
 import json

@@ -8,14 +8,13 @@
 import io
 import json
 import tarfile
-from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from PIL import Image
 
 from pdlm_cli.errors import RegionError
 from pdlm_cli.exports.source import ExportSource
-from pdlm_cli.images import FORMATS
+from pdlm_cli.images import picture_ending
 from pdlm_cli.logs import log
 from pdlm_cli.regions import ImageEntry, Region
 from pdlm_cli.rows import Row
@@ -51,7 +50,7 @@ def _write_sample(
     masks: MaskReader,
 ) -> None:
     regions = []
-    _add(tar, key + _ending(entry.file_name, picture), picture)
+    _add(tar, key + picture_ending(entry.file_name, picture), picture)
     for i, (region, row) in enumerate(said):
         _add(tar, f"{key}.mask.{i}.png", _mask_png(masks, region, row))
         regions.append(
@@ -68,15 +67,6 @@ def _write_sample(
         )
     about: dict[str, Any] = {"image_id": entry.image_id, "file_name": entry.file_name, "regions": regions}
     _add(tar, f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
-
-
-def _ending(name: str, picture: bytes) -> str:
-    """Of a member that readers of the tar take for a picture; the input's own names may end in anything."""
-    own = PurePath(name).suffix.lower()
-    if own.removeprefix(".").upper() in ("JPG", "TIF", *FORMATS):
-        return own
-    with Image.open(io.BytesIO(picture), formats=FORMATS) as opened:
-        return f".{opened.format}".lower()
 
 
 def _mask_png(masks: MaskReader, region: Region, row: Row) -> bytes:

@@ -10,6 +10,7 @@ from pdlm_cli.readers.records import (
     Record,
     Records,
     RegionRecord,
+    caption_of,
     category_at,
     category_key,
     id_at,
@@ -54,6 +55,7 @@ def read_instances(items: Iterable[Item], file_name: FileName) -> Records:
             mask=entry.get("segmentation"),
             category_key=category_key(entry),
             crowd=entry.get("iscrowd") == 1,
+            caption=caption_of(entry.get("caption"), where),
         )
 
     yield from read_lists(items, file_name, region)

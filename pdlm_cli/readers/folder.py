@@ -26,13 +26,17 @@ from pdlm_cli.mask_files import read_values
 from pdlm_cli.readers import plain, sa1b
 from pdlm_cli.readers.json_shape import shape_of
 from pdlm_cli.readers.records import ImageRecord, Records, RegionRecord, object_at
+from pdlm_cli.regions import FILE_HASH_DIGITS
 from pdlm_cli.stores import Store
 
 NAME = "image-folder"
 EXPECTED = "a folder of pictures with masks/<stem>/<n>.png, <stem>_<n>.png, masks/<stem>.png or <stem>.json each"
 REGION_IDS: Final = "image"
 
-PICTURE = re.compile(r"(?P<stem>.+)\.(jpe?g|png|webp|bmp|tiff?|gif)", re.IGNORECASE | re.DOTALL)
+# The last three are not read, and taken for pictures so that their regions are told of.
+PICTURE = re.compile(
+    r"(?P<stem>.+)\.(jpe?g|png|webp|bmp|tiff?|gif|(?P<unread>heic|heif|avif))", re.IGNORECASE | re.DOTALL
+)
 # Digits that int() takes, and no more than a 64-bit number has: names in archives may be endless.
 NUMBER = re.compile(r"[0-9]{1,18}")
 NUMBERED = re.compile(rf"(?P<stem>.+?)(?P<mask>_mask)?_(?P<number>{NUMBER.pattern})", re.DOTALL)
@@ -54,7 +58,9 @@ def read(store: Store, take: Take) -> Records:
         yield ImageRecord(picture, picture)
         yield from regions
     if without == len(layout.pictures):
-        raise ValueError(f"none of {without} pictures has masks; expected {EXPECTED}, or --propose MODEL to make them")
+        raise ValueError(
+            f"none of {without} pictures has masks; expected {EXPECTED}; `pdlm caption --propose MODEL` makes them"
+        )
     if without:
         log.warning("%d pictures of %s have no masks and are left out", without, store.location)
 
@@ -104,6 +110,7 @@ class _Layout:
         self.numbered: dict[tuple[str, str], list[tuple[int, str]]] = {}
         self.together: dict[str, list[str]] = {}  # in a folder of masks, by the folder
         beside: dict[tuple[str, str], list[str]] = {}
+        unread: dict[tuple[str, str], list[str]] = {}
         for name in names:
             folder = _folder(name)
             match = PICTURE.fullmatch(name, len(folder))
@@ -115,7 +122,8 @@ class _Layout:
                 if number := NUMBERED.fullmatch(match["stem"]):
                     self.numbered.setdefault((folder, number["stem"]), []).append((int(number["number"]), name))
             else:
-                beside.setdefault((folder, match["stem"]), []).append(name)
+                (unread if match["unread"] else beside).setdefault((folder, match["stem"]), []).append(name)
+        beside = unread | beside  # phones put a JPEG of the same name beside
         self.pictures = sorted(
             name for key, names in beside.items() for name in names if not self._is_mask(key, name, beside)
         )
@@ -150,7 +158,7 @@ class _Files:
 
     def mask(self, name: str) -> dict[str, Any]:
         """A mask picture as a mask: with a hash, so that the region is another one when the picture is."""
-        return {"file": name, "sha256": hashlib.sha256(self.bytes(name)).hexdigest()[:16]}
+        return {"file": name, "sha256": hashlib.sha256(self.bytes(name)).hexdigest()[:FILE_HASH_DIGITS]}
 
 
 def _regions(picture: str, layout: _Layout, files: _Files) -> list[RegionRecord] | None:

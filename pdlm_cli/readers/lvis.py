@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pdlm_cli.json_stream import Item
 from pdlm_cli.readers import coco
@@ -20,13 +20,13 @@ def recognises(shape: Shape) -> bool:
 
 
 def read(items: Iterable[Item]) -> Records:
-    """As COCO; an image's file name is the last segment of its address."""
+    """As COCO; an image's file name is the last segment of its address, its %20 and the like being characters."""
     return coco.read_instances(items, _last_segment)
 
 
 def _last_segment(image: dict[str, Any], where: str) -> str:
     address = name_at(image, "coco_url", where, "an address that ends in the file name")
-    name = urlsplit(address).path.rsplit("/", 1)[-1]
+    name = unquote(urlsplit(address).path.rsplit("/", 1)[-1])
     if not name:
         raise ValueError(f"{where} 'coco_url' must end in a file name, found {address!r}")
     return name

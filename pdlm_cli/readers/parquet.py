@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, Final, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdlm_cli.readers.records import ImageRecord, Records, RegionRecord, id_at, list_at, object_at, text
+from pdlm_cli.readers.records import ImageRecord, Records, RegionRecord, caption_of, id_at, list_at, object_at, text
+from pdlm_cli.readers.training import pair_captions
 from pdlm_cli.regions import ParquetCell
 
 NAME = "parquet-manifest"
@@ -89,7 +90,10 @@ def _columns(schema: pa.Schema) -> list[str]:
     for name in (listed,) if listed else ("rle_counts", "rle_size"):
         if not _is_plain(schema.field(name).type, REGION_COLUMNS if name == "regions" else None):
             raise ValueError(f"{name} is {schema.field(name).type}; expected text, numbers, lists or structs of them")
-    return pictures + needed + [name for name in SAID_OF_REGIONS if name in names and not listed]
+    said = [name for name in SAID_OF_REGIONS if name in names and not listed]
+    if listed == "mask_rles" and "captions" in names and _is_plain(schema.field("captions").type):
+        said.append("captions")
+    return pictures + needed + said
 
 
 def _is_plain(kind: pa.DataType, fields: Sequence[str] | None = None) -> bool:
@@ -129,8 +133,9 @@ def _image(row: dict[str, Any], cell: ParquetCell | None, where: str) -> ImageRe
 
 def _regions(row: dict[str, Any], image_id: str, where: str) -> Records:
     if "mask_rles" in row:
-        for i, mask in enumerate(list_at(row["mask_rles"], f"{where} 'mask_rles'")):
-            yield RegionRecord(image_id, str(i), mask)
+        masks = list_at(row["mask_rles"], f"{where} 'mask_rles'")
+        for i, (mask, caption) in enumerate(pair_captions(masks, row.get("captions"))):
+            yield RegionRecord(image_id, str(i), mask, caption=caption_of(caption, where))
     elif "regions" in row:
         for i, value in enumerate(list_at(row["regions"], f"{where} 'regions'")):
             place = f"{where} regions[{i}]"

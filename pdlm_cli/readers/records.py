@@ -38,6 +38,7 @@ class RegionRecord:
     category_key: str | None = None
     crowd: bool = False
     prompt: str | None = None
+    caption: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ def category_at(item: dict[str, Any], where: str) -> CategoryRecord:
 def category_key(item: dict[str, Any]) -> str | None:
     found = item.get("category_id")
     return str(found) if isinstance(found, int | str) else None
+
+
+def caption_of(value: Any, where: str) -> str | None:
+    """What an input says of a region; what is no text says nothing."""
+    return text(value, f"{where} 'caption'") if isinstance(value, str) else None
 
 
 def list_items(items: Iterable[Item], expected: str) -> Iterator[tuple[dict[str, Any], str]]:

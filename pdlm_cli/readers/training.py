@@ -1,4 +1,4 @@
-"""The training JSON as an input: its pictures and masks, without its captions."""
+"""The training JSON as an input: its pictures and masks; its captions are for conversions."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -8,6 +8,7 @@ from pdlm_cli.readers.json_shape import Shape
 from pdlm_cli.readers.records import (
     Records,
     RegionRecord,
+    caption_of,
     list_at,
     list_items,
     object_at,
@@ -30,12 +31,22 @@ def read(items: Iterable[Item]) -> Records:
     for record, where in list_items(items, EXPECTED):
         image = pictured(record, IMAGE_FIELDS, where)
         yield image
-        for i, mask in enumerate(_masks(record, where)):
-            yield RegionRecord(image.image_id, str(i), {"whole": True} if mask is None else mask)
+        for i, (mask, caption) in enumerate(_regions(record, where)):
+            form = {"whole": True} if mask is None else mask
+            yield RegionRecord(image.image_id, str(i), form, caption=caption_of(caption, where))
 
 
-def _masks(record: dict[str, Any], where: str) -> list[Any]:
+def _regions(record: dict[str, Any], where: str) -> list[tuple[Any, Any]]:
+    """Masks and captions, which may be None."""
     if record.get("mask_rles") is not None:
-        return list_at(record["mask_rles"], f"{where} 'mask_rles'")
+        masks = list_at(record["mask_rles"], f"{where} 'mask_rles'")
+        return pair_captions(masks, record.get("captions"))
     annotations = list_at(record.get("annotations"), f"{where} 'mask_rles' or 'annotations'")
-    return [object_at(value, f"{where} annotations[{i}]").get("segmentation") for i, value in enumerate(annotations)]
+    entries = [object_at(value, f"{where} annotations[{i}]") for i, value in enumerate(annotations)]
+    return [(entry.get("segmentation"), entry.get("caption")) for entry in entries]
+
+
+def pair_captions(masks: list[Any], captions: Any) -> list[tuple[Any, Any]]:
+    """Each mask with its caption; with None where lists of two lengths do not say which is whose."""
+    paired = isinstance(captions, list) and len(captions) == len(masks)
+    return list(zip(masks, captions if paired else [None] * len(masks), strict=True))

@@ -5,13 +5,13 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from pdlm_cli import inputs
 from pdlm_cli.errors import InputError, RegionError
+from pdlm_cli.manifest import folder_of
 from pdlm_cli.preparation import run_ahead
 from pdlm_cli.regions import ImageEntry, region_key
 from pdlm_cli.report_page.outlines import Outline, box, grid_of, trace
@@ -54,7 +54,7 @@ def read_source(job: Mapping[str, Any], record: RunRecord, image_ids: Sequence[s
 def _pictures_alone(job: Mapping[str, Any]) -> Sources | None:
     """Pictures of an input that is gone, as far as file names find them."""
     try:
-        store = open_store(job["images"] or str(Path(job["input"]).parent), allow_outside=job["allow_outside"])
+        store = open_store(job["images"] or folder_of(job["input"]), allow_outside=job["allow_outside"])
     except InputError:
         return None
     return Sources(store, store, exif=job["exif"], max_pixels=job["max_pixels"])

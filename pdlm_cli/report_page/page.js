@@ -13,7 +13,7 @@
 
   function said(region) {
     if (region.status === "ok") return region.caption || "(nothing written)";
-    return region.status === "error" ? `${region.code}: ${region.message}` : region.status;
+    return `${region.status === "error" ? region.code : region.status}: ${region.message}`;
   }
 
   function meta(region) {

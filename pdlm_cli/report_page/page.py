@@ -84,8 +84,10 @@ def render(record: RunRecord, cards: Sequence[Card], notes: Sequence[str], image
 
 
 def _summary(record: RunRecord, images: int) -> list[str]:
-    rows, captions = record.numbers.num_rows, record.count("ok")
+    rows, captions, skipped = record.numbers.num_rows, record.count("ok"), record.count("skipped")
     said = [f"{captions:,} of {rows:,} regions captioned", f"{images:,} {'picture' if images == 1 else 'pictures'}"]
+    if skipped:
+        said.insert(1, f"{skipped:,} skipped")
     if record.stats is not None and record.stats["seconds"] is not None:
         said.append(f"{record.stats['seconds']:,.1f} s")
     return [*said, _model(record.run), record.run["created_at"][:16].replace("T", " ")]
@@ -122,6 +124,8 @@ def _facts(record: RunRecord) -> dict[str, list[tuple[str, str]]]:
         name: run["engine"][name] for name in ("torch", "transformers") if name in run["engine"]
     }
     numbers: dict[str, Any] = {"rows": record.numbers.num_rows, "captions": record.count("ok")}
+    if skipped := record.count("skipped"):
+        numbers["skipped"] = skipped
     if stats is not None:
         names = ("passes", "tokens_generated", "seconds", "regions_per_second")
         numbers |= {name: stats[name] for name in names if stats[name] is not None}

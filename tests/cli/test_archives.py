@@ -50,6 +50,8 @@ def test_pictures_are_read_inside_archives(tmp_path: Path, pack: Any) -> None:
     assert store.open("bu\u0308ro.png").read() == PNG
     if pack is tarred:
         assert store.open("deep/b.png").read() == PNG
+    with pytest.raises(RegionError, match=r"no file 'none.png' in .*pictures.archive, which holds 'a.png'; --images"):
+        store.open("none.png")
     for name, code in {
         "none.png": "missing_image",
         "": "missing_image",

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
+from pdlm_cli import progress
 from pdlm_cli.main import main
 
 
@@ -54,6 +55,20 @@ def test_llada_and_siglip_become_a_base_model(parts: tuple[Path, Path], tmp_path
     assert result.exit_code == 0, result.stderr or result.exception
     assert PerceptionDLMBase.from_pretrained(out).config.regions is None
     assert out.stat().st_mode & 0o777 == 0o755
+
+
+def test_making_a_checkpoint_says_what_it_is_doing(
+    parts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.Lines, "__exit__", lambda lines, *_: lines.line())
+    llada, siglip = map(str, parts)
+    commands = {"a": ["random"], "b": ["llada", "--llada", llada, "--siglip", siglip]}
+    doing = {"a": "drawing the weights of size tiny", "b": f"reading {llada} and {siglip}, and joining them"}
+    for name, command in commands.items():
+        result = CliRunner().invoke(main, ["convert", *command, str(tmp_path / name)])
+        assert result.exit_code == 0, result.stderr
+        told = [line.split("INFO: ")[1].split(", for ")[0] for line in result.stderr.splitlines() if ", for " in line]
+        assert told == [doing[name], f"writing {tmp_path / name}"]
 
 
 @pytest.mark.parametrize("command", [["random"], ["llada", "--llada", "none", "--siglip", "none"]])

@@ -181,7 +181,7 @@ def test_inputs_may_have_moved_but_not_changed(finished: Path, dataset: Dataset)
     target = finished.parent / "captions.json"
     result = pdlm("export", finished, "--to", "coco", target)
     assert result.exit_code == 4
-    assert "--input says where it lies now" in result.stderr
+    assert "--masks say where it lies now" in result.stderr
     assert not target.exists() and not list(finished.parent.glob(".*.tmp"))
     where = ["--input", f"{moved}/masks.json", "--images", moved]
     assert exported(finished, "webdataset", *where)

@@ -32,6 +32,7 @@ LIGHT_MODULES = (
     "sources",
     "inspection",
     "input_conversion",
+    "conversions",
     "proposing",
     "remote",
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pdlm_cli import inputs, manifest
 from pdlm_cli.errors import InputError
-from pdlm_cli.input_conversion import write_coco, write_manifest
+from pdlm_cli.input_conversion import convert
 from pdlm_cli.manifest import Manifest, open_manifest
 from pdlm_cli.readers import folder, parquet
 from pdlm_cli.region_index import image_hash
@@ -119,29 +119,12 @@ def test_any_data_set_reads_the_same_in_every_format(
         ]
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_every_format_converts_to_every_other(name: str, tmp_path: Path) -> None:
-    found, sources = opened(FOLDER / name / FILES.get(name, ""))
-    if not found.holds_pictures:
-        for out, write in (("a.json", write_coco), ("b.parquet", write_manifest)):
-            options = {"embed": False} if write is write_manifest else {}
-            converted = write(found, sources, tmp_path / out, **options)  # type: ignore[operator]
-            assert (converted.images, converted.regions, converted.exit_code) == (2, 5, 0)
-            same(read(*opened(tmp_path / out, images=sources.images.location)), SAMPLE)
-    write_manifest(found, sources, tmp_path / "c.parquet", embed=True)
-    whole = opened(tmp_path / "c.parquet")
-    same(read(*whole), SAMPLE)
-    said = [[(region.region_id, region.category) for region in entry.regions] for entry in whole[0]]
-    assert said == [[(region.region_id, region.category) for region in entry.regions] for entry in found]
-    assert not list(tmp_path.glob(".*"))
-
-
 def test_manifests_have_the_documented_columns(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     found, sources = opened(FOLDER / "coco/masks.json")
-    write_manifest(found, sources, tmp_path / "a.parquet", embed=False)
-    write_manifest(found, sources, tmp_path / "b.parquet", embed=True)
+    convert("manifest", found, sources, tmp_path / "a.parquet", embed=False)
+    convert("manifest", found, sources, tmp_path / "b.parquet", embed=True)
     schema = pq.read_schema(tmp_path / "a.parquet")
     assert {field.name: str(field.type) for field in schema} == {
         "image_path": "string",

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from pdlm_cli.conversions import TARGETS
 from pdlm_cli.main import main
 from tests.cli.sample_pictures import FOLDER
 from tests.cli.support import Dataset, box_mask, rle
@@ -55,9 +56,9 @@ def test_progress_counts_every_region(faulty: Dataset, told: Mapping[str, list[i
     assert told["regions"] == [5, 1, 1]
 
 
-@pytest.mark.parametrize("to", ["manifest", "coco"])
+@pytest.mark.parametrize("to", TARGETS)
 def test_conversion_tells_of_what_is_read_and_written(to: str, faulty: Dataset, told: Mapping[str, list[int]]) -> None:
-    assert pdlm("convert", to, faulty.file, faulty.folder / "out").exit_code == 3
+    assert pdlm("convert", to, faulty.file, faulty.folder / "out.json").exit_code == 3
     assert told["records"] == [1] * sum(len(faulty.coco[key]) for key in ("images", "annotations", "categories"))
     assert told["regions"] == [5, 1, 1]
 
@@ -104,23 +105,36 @@ def test_previews_are_drawn(faulty: Dataset, tmp_path: Path) -> None:
     assert result.exit_code == 5
 
 
-def test_regions_that_fail_keep_their_rows_through_conversions(faulty: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", [to for to in TARGETS if to not in ("panoptic", "folder")])
+def test_regions_that_fail_keep_their_rows_through_conversions(to: str, faulty: Dataset, tmp_path: Path) -> None:
     """What captioning the copies would say is what captioning the original would."""
     problems = json.loads(pdlm("inspect", faulty.file, "--json").stdout)["problems"]
     images = ["--images", faulty.folder]
-    result = pdlm("convert", "manifest", faulty.file, tmp_path / "a.parquet", "--json", *images)
+    result = pdlm("convert", to, faulty.file, tmp_path / "copy", "--json", *images)
     assert result.exit_code == 3
-    assert json.loads(result.stdout) == {
-        "images": 3,
-        "regions": 7,
-        "errors": {"bad_mask": 1, "empty_mask": 2},
-    }
+    converted = json.loads(result.stdout)
+    assert (converted["images"], converted["regions"]) == (3, 7)
+    assert converted["errors"] == {"bad_mask": 1, "empty_mask": 2}
     assert "bad_mask" in result.stderr
-    assert pdlm("convert", "coco", faulty.file, tmp_path / "b.json", *images).exit_code == 3
-    for copy in ("a.parquet", "b.json"):
-        found = json.loads(pdlm("inspect", tmp_path / copy, "--pictures", "--json", *images).stdout)
-        assert found["regions"] == 7
-        assert found["problems"] == problems | {"missing_image": 1}
+    found = json.loads(pdlm("inspect", tmp_path / "copy", "--pictures", "--json", *images).stdout)
+    assert (found["format"], found["regions"]) == (TARGETS[to].format, 7)
+    assert found["problems"] == problems | {"missing_image": 1}
+
+
+def test_regions_that_fail_are_left_out_where_masks_are_pictures(faulty: Dataset, tmp_path: Path) -> None:
+    images = ["--images", faulty.folder]
+    result = pdlm("convert", "panoptic", faulty.file, tmp_path / "a.json", "--json", *images)
+    assert result.exit_code == 3
+    errors = {"bad_mask": 1, "empty_mask": 2, "size_mismatch": 1, "overlap": 1}
+    assert json.loads(result.stdout)["errors"] == errors
+    found = json.loads(pdlm("inspect", tmp_path / "a.json", "--pictures", "--json", *images).stdout)
+    assert (found["format"], found["regions"], found["problems"]) == ("coco-panoptic", 2, {"missing_image": 1})
+    result = pdlm("convert", "folder", faulty.file, tmp_path / "b", "--json", *images)
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["errors"] == {"bad_mask": 1, "empty_mask": 2, "missing_image": 1}
+    found = json.loads(pdlm("inspect", tmp_path / "b", "--pictures", "--json").stdout)
+    assert (found["format"], found["images"], found["regions"]) == ("image-folder", 1, 3)
+    assert found["problems"] == {"size_mismatch": 1, "duplicate_mask": 1}
 
 
 def test_outputs_are_only_replaced_when_told(tmp_path: Path) -> None:
@@ -134,8 +148,8 @@ def test_outputs_are_only_replaced_when_told(tmp_path: Path) -> None:
 
 
 def test_inputs_that_cannot_be_read_exit_4(tmp_path: Path) -> None:
-    for command in (["inspect"], ["convert", "coco"], ["convert", "manifest"]):
-        out = [] if command == ["inspect"] else [tmp_path / "out"]
+    for command in (["inspect"], *(["convert", to] for to in TARGETS)):
+        out = [] if command == ["inspect"] else [tmp_path / "out.json"]
         result = pdlm(*command, tmp_path / "none.json", *out)
         assert result.exit_code == 4
         assert "none.json" in result.stderr
@@ -144,7 +158,7 @@ def test_inputs_that_cannot_be_read_exit_4(tmp_path: Path) -> None:
 
 EXAMPLES = [
     line.strip()
-    for path in (("inspect",), ("convert", "manifest"), ("convert", "coco"))
+    for path in (("inspect",), *(("convert", to) for to in TARGETS))
     for line in (ALL[path].help or "").split("Examples:")[1].splitlines()
     if line.strip().startswith("pdlm")
 ]

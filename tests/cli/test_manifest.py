@@ -1,6 +1,7 @@
 import bz2
 import copy
 import gzip
+import io
 import json
 import lzma
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pdlm_cli.errors import InputError
+from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.manifest import open_manifest
 from pdlm_cli.regions import region_key
+from pdlm_cli.sources import open_with_sources
 from tests.cli.support import Dataset
 
 POLYGON = [[0, 0, 5, 0, 5, 5]]
@@ -176,7 +178,8 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*none.json: No such file"):
         open_manifest(tmp_path / "none.json")
     with pytest.raises(
-        InputError, match=r"none of 0 pictures has masks; expected a folder of pictures.*, or --propose MODEL"
+        InputError,
+        match=r"none of 0 pictures has masks; expected a folder of pictures.*; `pdlm caption --propose MODEL` makes",
     ):
         open_manifest(tmp_path)
 
@@ -199,6 +202,34 @@ def test_a_picture_as_input_is_called_one(tmp_path: Path, form: str) -> None:
     with pytest.raises(InputError, match="photo: it is a picture; expected an annotation file") as caught:
         open_manifest(path)
     assert "pdlm show PICTURE MASKS" in str(caught.value)
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def avif() -> bytes:
+    sink = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(sink, format="AVIF")
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(("form", "data"), [("HEIC", HEIC), ("AVIF", avif())])
+def test_photos_of_phones_are_called_what_they_are(tmp_path: Path, form: str, data: bytes) -> None:
+    """As input, and in a folder, where a picture that is read may lie beside."""
+    path = tmp_path / f"photo.{form.lower()}"
+    path.write_bytes(data)
+    said = f"it is a picture in {form}, which is not read: save it as JPEG or PNG; expected an annotation file"
+    with pytest.raises(InputError, match=said):
+        open_manifest(path)
+    (tmp_path / "masks/photo").mkdir(parents=True)
+    Image.new("L", (8, 8), 255).save(tmp_path / "masks/photo/0.png")
+    manifest, sources = open_with_sources(str(tmp_path))
+    (entry,) = manifest
+    assert (entry.file_name, len(entry.regions)) == (path.name, 1)
+    with pytest.raises(RegionError, match=f"'{path.name}' cannot be decoded: it is {form}.*save it as JPEG or PNG"):
+        sources.picture(entry)
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg")
+    assert [entry.file_name for entry in open_manifest(tmp_path)] == ["photo.jpg"]
 
 
 def test_the_file_of_a_number_too_long_is_named(tmp_path: Path) -> None:

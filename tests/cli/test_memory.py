@@ -35,19 +35,37 @@ assert regions == manifest.regions
 print(before, peak(), manifest.images, regions, held)
 """
 
+CONVERT = """
+import re, sys
+from pathlib import Path
+from pdlm_cli.input_conversion import convert
+from pdlm_cli.sources import open_with_sources
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) >> 10
+found = open_with_sources(sys.argv[1])
+before = peak()
+converted = convert(sys.argv[2], *found, Path(sys.argv[3]))
+print(before, peak(), converted.images, converted.regions, converted.errors.total())
+"""
+
 
 def measured(path: Path) -> tuple[int, int, int, int]:
     """MiB that reading a whole input adds to the process, images, regions, bytes of pictures."""
+    before, after, images, regions, held = printed(READ, path)
+    print(f"{path.name}: {path.stat().st_size >> 20} MiB, {images} images, {regions} regions: {after - before} MiB")
+    return after - before, images, regions, held
+
+
+def printed(script: str, *arguments: object) -> list[int]:
+    """The numbers that a process of its own prints."""
     done = subprocess.run(
-        [sys.executable, "-c", READ, str(path)],
+        [sys.executable, "-c", script, *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=True,
     )
-    before, after, images, regions, held = map(int, done.stdout.split())
-    print(f"{path.name}: {path.stat().st_size >> 20} MiB, {images} images, {regions} regions: {after - before} MiB")
-    return after - before, images, regions, held
+    return [*map(int, done.stdout.split())]
 
 
 def large_coco(path: Path, mebibytes: int) -> tuple[int, int]:
@@ -126,3 +144,15 @@ def test_a_million_rows_of_a_manifest_are_never_held_together(tmp_path: Path) ->
     added, *found = measured(tmp_path / "a.parquet")
     assert found == [100_000, 1_000_000, 0]
     assert added < 250
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("to", ["training", "panoptic", "sa1b"])
+def test_conversions_hold_an_image_at_a_time(to: str, tmp_path: Path) -> None:
+    """Beyond what reading took: masks of an eighth of a gibibyte, pixel by pixel a gibibyte."""
+    images, regions = large_coco(tmp_path / "masks.json", 5)
+    before, after, *found, errors = printed(CONVERT, tmp_path / "masks.json", to, tmp_path / "out.json")
+    assert found == [images, regions]
+    assert bool(errors) == (to == "panoptic")  # most overlap
+    print(f"to {to}: {after - before} MiB")
+    assert after - before < 40

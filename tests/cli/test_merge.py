@@ -15,6 +15,7 @@ from pdlm_cli.manifest import open_manifest, shard_of
 from tests.cli.runs import rows_of
 from tests.cli.support import Dataset
 from tests.cli.test_help import examples
+from tests.cli.written_inputs import FOLDER
 
 COUNT = 3
 
@@ -116,7 +117,7 @@ def spoil(path: Path) -> None:
         ("count", 2, "some are of 3, others of 4"),
         ("unfinished", 2, "run its command again"),
         ("spoilt", 4, "is not the file that its done-marker describes"),
-        ("moved", 4, "--input says where it lies now"),
+        ("moved", 4, "--masks say where it lies now"),
         ("changed", 4, "is not what"),
         ("inside", 2, "is one of the shards"),
         ("occupied", 2, "holds another run"),
@@ -160,6 +161,35 @@ def test_what_is_wrong_with_shards_is_named(
 def test_the_input_may_have_moved(dataset: Dataset, tmp_path: Path, shards: list[Path]) -> None:
     moved = dataset.file.rename(tmp_path / "moved.json")
     assert pdlm("merge", *shards, "--output", tmp_path / "out", "--input", moved).exit_code == 3
+
+
+def test_pictures_and_mask_pictures_may_have_moved(tmp_path: Path) -> None:
+    """Where the run compared pictures with an earlier one (--since), they are read again; what follows finds them."""
+    shutil.copytree(FOLDER / "panoptic", tmp_path / "input")
+    (tmp_path / "input/panoptic").rename(tmp_path / "masks")
+    (tmp_path / "pictures").mkdir()
+    for picture in (tmp_path / "input").glob("*.png"):
+        picture.rename(tmp_path / "pictures" / picture.name)
+    where = ["--input", "input/panoptic.json", "--images", "pictures", "--masks", "masks"]
+
+    def inside(folder: Path) -> list[Any]:
+        return [argument if argument.startswith("-") else folder / argument for argument in where]
+
+    before = ["caption", *inside(tmp_path), "--dry-run-model"]
+    assert pdlm(*before, "--limit", 1, "--output", tmp_path / "first").exit_code == 0
+    shards = [tmp_path / f"shards/{index}" for index in range(2)]
+    for index, shard in enumerate(shards):
+        since = ["--since", tmp_path / "first", "--shard", f"{index}/2", "--output", shard]
+        assert pdlm(*before, *since).exit_code == 0
+    (tmp_path / "moved").mkdir()
+    for name in ("input", "pictures", "masks"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    merge = ["merge", *shards, "--output", tmp_path / "out", "--json"]
+    assert pdlm(*merge, *inside(tmp_path / "moved")[:2]).exit_code == 4
+    result = pdlm(*merge, *inside(tmp_path / "moved"))
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["rows"] == sum(len(rows_of(shard)) for shard in shards) > 0
+    assert pdlm("export", tmp_path / "out", "--to", "coco", tmp_path / "captions.json").exit_code == 0
 
 
 @pytest.mark.parametrize("value", ["3/3", "4/3", "1", "-1/3", "a/b", "0/0"])

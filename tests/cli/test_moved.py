@@ -70,7 +70,7 @@ def test_runs_are_drawn_from_where_their_input_is(command: list[Any], tmp_path: 
     assert pdlm(*show, tmp_path / "before.png").exit_code == 0
     where = moved(tmp_path)
     result = pdlm(*show, tmp_path / "after.png")
-    assert result.exit_code == 4 and "--input says where it lies now" in result.stderr
+    assert result.exit_code == 4 and "--masks say where it lies now" in result.stderr
     result = pdlm(*show, tmp_path / "after.png", *where, tmp_path / "elsewhere/masks")
     assert result.exit_code == 0, result.stderr
     with Image.open(tmp_path / "before.png") as before, Image.open(tmp_path / "after.png") as after:

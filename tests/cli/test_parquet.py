@@ -13,6 +13,7 @@ image_id: string not null
 region_id: string not null
 image_path: string not null
 category: string
+prompt: string
 source_index: int64 not null
 image_sha256: string
 mask_sha256: string not null

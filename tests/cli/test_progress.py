@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pdlm_cli import logs, progress
-from pdlm_cli.progress import BarProgress, LineProgress, open_progress, watched
+from pdlm_cli.progress import BarProgress, LineProgress, open_progress, status, watched
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
@@ -74,6 +74,29 @@ def test_a_bar_may_be_shown_within_another(monkeypatch: pytest.MonkeyPatch) -> N
     ):
         assert len([*outer, *inner]) == 5
     assert "2/2" in stream.getvalue() and "3/3" in stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_what_cannot_be_counted_is_told_of(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.02)
+    logs.configure(form)
+    with status("joining the weights"):
+        time.sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 1
+    assert "joining the weights, for 0 s" in lines[0]
+    if form == "json":
+        assert json.loads(lines[0])["doing"] == "joining the weights"
+
+
+def test_a_terminal_shows_what_cannot_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(logs, "chosen", (Console(file=stream, force_terminal=True, width=120), "rich"))
+    with status("reading [a] and b"):
+        pass
+    assert "reading [a] and b" in stream.getvalue()
 
 
 def test_nothing_is_told_where_nobody_chose_a_form(

@@ -143,8 +143,16 @@ def test_only_new_pictures_are_looked_at(photos: Path, tmp_path: Path, model: st
     caption(photos, tmp_path / "first", model)
     (photos / "0.png").rename(photos / "renamed.png")
     Image.fromarray(np.full((40, 60, 3), 7, np.uint8)).save(photos / "2.png")
+    by_content = ("--since", tmp_path / "first", "--since-by", "content")
+    caption(photos, tmp_path / "same", model, *by_content)
+    assert {row["image_path"] for row in rows_of(tmp_path / "same")} == {"1.png", "2.png"}
     caption(photos, tmp_path / "second", model, "--since", tmp_path / "first")
-    assert {row["image_path"] for row in rows_of(tmp_path / "second")} == {"1.png", "2.png"}
+    assert {row["image_path"] for row in rows_of(tmp_path / "second")} == {"1.png", "2.png", "renamed.png"}
+    Image.fromarray(np.full((40, 60, 3), 8, np.uint8)).save(photos / "2.png")
+    for more in (by_content, ("--since", tmp_path / "first")):  # regions of a picture that is not there any more
+        out = tmp_path / ("same" if more == by_content else "second")
+        assert "regions of other pictures" in caption(photos, out, model, *more, code=2).stderr
+    caption(photos, tmp_path / "second", model, "--since", tmp_path / "first", "--overwrite")
     (photos / "1.png").unlink()
     caption(photos, tmp_path / "third", model, "--since", tmp_path / "first", "--since", tmp_path / "second", code=0)
     assert rows_of(tmp_path / "third") == []

@@ -7,6 +7,8 @@ from rich.console import Console
 from pdlm_cli.report import Report
 from tests.cli.test_parquet import ERROR, OK
 
+SKIPPED = replace(ERROR, status="skipped", error_code=None)
+
 
 def report(rows: list, *, max_error_rate: float = 0.0) -> Report:
     result = Report(max_error_rate=max_error_rate)
@@ -27,6 +29,8 @@ def shown(result: Report) -> str:
         ([OK], 0.0, 0),
         ([OK, ERROR], 0.0, 3),
         ([OK, ERROR], 0.5, 0),
+        ([SKIPPED], 0.0, 0),
+        ([OK, SKIPPED, ERROR], 0.34, 0),
         ([ERROR], 0.5, 3),
         ([replace(ERROR, error_code="missing_image")], 1.0, 4),
         ([OK, replace(ERROR, error_code="missing_image")], 0.0, 3),
@@ -48,6 +52,14 @@ def test_codes_are_counted() -> None:
     assert summary["errors"] == {"bad_mask": 2, "empty_mask": 1}
     assert (summary["rows"], summary["ok"], summary["error_rate"]) == (4, 1, 0.75)
     assert "errors: bad_mask" in shown(result)
+
+
+def test_skipped_rows_are_counted_apart() -> None:
+    result = report([OK, SKIPPED, SKIPPED, ERROR])
+    assert (result.rows, result.ok, result.skipped, result.errors.total()) == (4, 1, 2, 1)
+    assert (result.tokens, len(result.examples)) == (OK.tokens_generated, 1)
+    assert "skipped" in shown(result) and "skipped" not in shown(report([OK]))
+    assert result.counted() == "4 rows, 1 of them errors, 2 skipped"
 
 
 def test_what_a_device_does_not_compute_it_waits() -> None:

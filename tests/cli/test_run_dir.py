@@ -42,6 +42,7 @@ def test_a_run_has_the_documented_layout(tmp_path: Path) -> None:
         "ok": 1,
         "errors": 1,
         "error_codes": {"bad_mask": 1},
+        "skipped": 0,
         "bytes": len(part),
         "sha256": hashlib.sha256(part).hexdigest(),
     }

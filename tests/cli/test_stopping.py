@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pytest
 from click.testing import CliRunner
 
-from pdlm_cli import input_conversion
+from pdlm_cli.conversions import coco
 from pdlm_cli.main import main
 from tests.cli.written_inputs import FOLDER
 
@@ -20,7 +20,7 @@ def test_any_command_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         file.write(b"half")
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(input_conversion, "_write_items", killed)
+    monkeypatch.setattr(coco, "write_items", killed)
     before = signal.getsignal(number)
     result = CliRunner().invoke(main, ["convert", "coco", str(FOLDER / "coco/masks.json"), str(tmp_path / "out.json")])
     assert result.exit_code == code, result.output

@@ -107,6 +107,18 @@ def test_an_error_leads_to_its_region(page: Page) -> None:
     expect(page.locator(":target")).to_be_in_viewport()
 
 
+def test_a_skipped_region_says_why(browser: Browser, dataset: Dataset) -> None:
+    image = dataset.image()
+    dataset.region(image)
+    dataset.region(image, iscrowd=1)
+    out = caption_run(dataset, skip_crowd=True)
+    write_report(out, workers=1)
+    with look_at(browser, out / "report.html") as look:
+        look.page.get_by_label("Status").select_option("skipped")
+        assert shown(look.page) == 1
+        expect(look.page.locator(".caption:visible")).to_contain_text("skipped: a crowd, which --skip-crowd leaves out")
+
+
 def test_five_thousand_regions_open_within_seconds(browser: Browser, dataset: Dataset) -> None:
     shapes = [rle(box_mask(60, 45, 1 + 2 * number, 5, 6, 30)) for number in range(25)]
     for _ in range(200):

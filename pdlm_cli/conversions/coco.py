@@ -1,0 +1,72 @@
+"""COCO instances: images, annotations, categories, in this order."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pdlm_cli.atomic import open_atomic
+from pdlm_cli.conversions.json_lists import write_items
+from pdlm_cli.conversions.numbers import id_number
+from pdlm_cli.conversions.source import ConversionSource
+from pdlm_cli.regions import ImageEntry
+from pdlm_cli.sources import Size
+
+HOLDS = ("category", "crowd", "caption")
+
+
+class Categories(dict[str, int]):
+    """Numbers by name, from 1, given as names are met."""
+
+    def of(self, name: str | None) -> dict[str, int]:
+        """What an annotation says of its category."""
+        return {} if name is None else {"category_id": self.setdefault(name, len(self) + 1)}
+
+    def listed(self) -> Iterator[dict[str, Any]]:
+        return ({"id": number, "name": name} for name, number in self.items())
+
+
+def write(source: ConversionSource, out: Path) -> None:
+    """Ids that are whole numbers become numbers; region ids that several images share are replaced by the numbers of
+    the annotations, and kept as `region_id`. Raises OutputError."""
+    write_instances(source, out, lambda entry: {"file_name": entry.file_name})
+
+
+def write_instances(source: ConversionSource, out: Path, named: Callable[[ImageEntry], dict[str, str]]) -> None:
+    """named: what says where the picture of an image is."""
+    categories = Categories()
+    with open_atomic(out) as file:
+        file.write(b'{"images": [')
+        write_items(file, (image(entry, source.size(entry)) | named(entry) for entry in source.entries()))
+        file.write(b'],\n"annotations": [')
+        with source.images() as entries:
+            write_items(file, _annotations(entries, source, categories))
+        file.write(b'],\n"categories": [')
+        write_items(file, categories.listed())
+        file.write(b"]}\n")
+
+
+def image(entry: ImageEntry, size: Size | None) -> dict[str, Any]:
+    """What the list of images says of one, but for its picture. size: (width, height) in pixels."""
+    return {"id": id_number(entry.image_id)} | ({} if size is None else {"width": size[0], "height": size[1]})
+
+
+def _annotations(
+    entries: Iterable[ImageEntry], source: ConversionSource, categories: Categories
+) -> Iterator[dict[str, Any]]:
+    unique = source.manifest.region_ids_are_unique
+    place = 0
+    for entry in entries:
+        for found in source.regions(entry):
+            region, place = found.region, place + 1
+            own_id: dict[str, Any] = {"id": id_number(region.region_id)}
+            if not unique:
+                own_id = {"id": place, "region_id": region.region_id}
+                source.renamed("region ids", region.region_id, place)
+            annotation = own_id | {"image_id": id_number(entry.image_id), "iscrowd": int(region.crowd)}
+            written = isinstance(region.segmentation, list) or found.rle is None
+            annotation |= {"segmentation": region.segmentation if written else found.rle}
+            if found.mask is not None:
+                annotation |= {"area": found.mask.area, "bbox": list(found.mask.bbox_xywh)}
+            if region.caption is not None:
+                annotation |= {"caption": region.caption}
+            yield annotation | categories.of(region.category)
