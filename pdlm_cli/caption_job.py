@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pdlm_cli import logs
+from pdlm_cli.checkpoints import checkpoint_sha256, named_or_shipped
 from pdlm_cli.devices.fleet import open_workers
-from pdlm_cli.engine import Engine, checkpoint_sha256, named_or_shipped
+from pdlm_cli.engine import Engine
 from pdlm_cli.engine_dry import DryEngine
 from pdlm_cli.exporting import export_beside
 from pdlm_cli.images import Exif

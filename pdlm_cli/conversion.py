@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdlm_cli.atomic import open_folder
-from pdlm_cli.engine import DTYPES
+from pdlm_cli.device import DTYPES
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.progress import status
 

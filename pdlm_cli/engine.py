@@ -4,33 +4,25 @@ torch is imported only when an engine is loaded. The engine of this file runs in
 has one that runs it in worker processes.
 """
 
-import gc
-import hashlib
-import importlib.resources
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory, PassErrorCode
+from pdlm_cli.checkpoints import named_or_shipped, weights_sha256
+from pdlm_cli.device import DTYPES, device_errors, pick_device, pick_dtype, place
+from pdlm_cli.errors import ConfigError, DeviceError, PassErrorCode
 from pdlm_cli.logs import log
 
 if TYPE_CHECKING:
     from model.decode import DecodeSettings, PassCaptions
     from model.pdlm import PerceptionDLM
 
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 CALL_LANES = 4  # passes of a call for each that the device has room for
 CPU_BATCH = 1  # passes; measured with model/tiny, see docs/performance.md
-
-# What torch says in a plain RuntimeError when memory is short, and when the device has failed.
-MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-DEVICE_WORDS = ("CUDA error", "CUDA driver error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 
 
 @dataclass(frozen=True)
@@ -89,8 +81,7 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class ModelEngine:
     """A loaded checkpoint with its decoding settings. tile_size: pixels along a side. lanes: passes on the device at a
-    time, at most. facts: name, device, dtype,
-    weights, versions."""
+    time, at most. facts: name, device, dtype, weights, versions."""
 
     parallel: ClassVar[int] = 1
     incidents: ClassVar[Mapping[str, int]] = {}
@@ -184,43 +175,8 @@ def load_engine(
         "transformers": transformers.__version__,
     }
     sizes = config.regions.max_regions, config.tile_size
-    sha256 = _weights_sha256(folder, quantize)
+    sha256 = weights_sha256(folder, quantize)
     return ModelEngine(model, settings, *sizes, sha256, facts, _batch_size(model, settings))
-
-
-def checkpoint_sha256(checkpoint: str | None, quantize: str | None = None) -> str:
-    """model_sha256 of the engine that load_engine would load, without loading it. Raises ConfigError."""
-    from model.checkpoint_files import resolve
-
-    source = named_or_shipped(checkpoint)
-    try:
-        return _weights_sha256(resolve(source), quantize)
-    except (ValueError, OSError) as error:
-        raise ConfigError(str(error)) from error
-
-
-def _weights_sha256(folder: Path, quantize: str | None) -> str:
-    """Of the weights that the model computes with: quantized, they are others than those in the files."""
-    from model.checkpoint_files import fingerprint
-
-    stored = fingerprint(folder)
-    return stored if quantize is None else hashlib.sha256(f"{stored} {quantize}".encode()).hexdigest()
-
-
-def named_or_shipped(checkpoint: str | None) -> str:
-    """Folder or hub id of a checkpoint, of the one that ships for None. Raises ConfigError if this build has none."""
-    return checkpoint if checkpoint is not None else str(shipped_checkpoint())
-
-
-def shipped_checkpoint() -> Path:
-    """Folder of the small checkpoint inside the package. Raises ConfigError if this build has none."""
-    folder = Path(str(importlib.resources.files("model") / "tiny"))
-    if not (folder / "config.json").is_file():
-        raise ConfigError(
-            "no checkpoint ships with this build; name one with --model, or make a random one to try things: "
-            "pdlm convert random --size tiny CHECKPOINT"
-        )
-    return folder
 
 
 def _batch_size(model: "PerceptionDLM", settings: "DecodeSettings") -> int:
@@ -233,69 +189,3 @@ def _batch_size(model: "PerceptionDLM", settings: "DecodeSettings") -> int:
         return CPU_BATCH
     free, _ = torch.cuda.mem_get_info(model.device)
     return passes_that_fit(free, model.config, settings, model.dtype.itemsize)
-
-
-def pick_device(name: str) -> Any:
-    """name: auto, a torch device, or the number of a CUDA device. Raises ConfigError."""
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(f"cuda:{name}" if name.isdecimal() else name)
-    except RuntimeError as error:
-        raise ConfigError(f"--device {name!r} is no device; expected auto, cpu, cuda or cuda:0") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise ConfigError(
-            f"--device {name}: torch {torch.__version__} sees {found} CUDA devices here; use another, or cpu"
-        )
-    return device
-
-
-def pick_dtype(name: str, device: Any) -> str:
-    """name: auto, or a key of DTYPES, which is what comes out."""
-    if name != "auto":
-        return name
-    return "bf16" if device.type == "cuda" else "fp32"
-
-
-def place(model: "PerceptionDLM", device: Any, quantize: str | None, *, compiled: bool) -> float | None:
-    """Put a model on a device, its decoder stored as `quantize` says before it gets there. Returns the seconds that
-    compiling took, None if it is not compiled. Raises ValueError."""
-    from model.compiled import compile_decoder
-    from model.quantize import quantize_decoder
-
-    if quantize is not None:
-        quantize_decoder(model.language_model.model, quantize, device)
-    model.to(device)
-    return compile_decoder(model.language_model.model) if compiled else None
-
-
-@contextmanager
-def device_errors() -> Iterator[None]:
-    """Failures of the device as DeviceError, told apart from ours: the same command may work on another try."""
-    import torch
-
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        said = str(error)
-        memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        if memory or any(words in said for words in MEMORY_WORDS):
-            raise OutOfDeviceMemory(
-                f"the device is out of memory; try a smaller --batch-size or --length, --dtype bf16 or "
-                f"--quantize int8 ({said})"
-            ) from error
-        if isinstance(error, torch.AcceleratorError) or any(words in said for words in DEVICE_WORDS):
-            raise DeviceError(f"the device failed: {said}") from error
-        raise
-
-
-def free_memory() -> None:
-    """Give the device's cached memory back, once nothing holds on to what a failed call had made."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

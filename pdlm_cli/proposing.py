@@ -20,8 +20,9 @@ from PIL import Image
 from rich.console import Console
 
 from pdlm_cli.atomic import open_atomic
+from pdlm_cli.checkpoints import checkpoint_sha256
 from pdlm_cli.conversions.manifest import IMAGE_ID, REGION_FIELDS
-from pdlm_cli.engine import checkpoint_sha256, free_memory
+from pdlm_cli.device import free_memory
 from pdlm_cli.errors import ConfigError, InputError, OutputError, RegionError
 from pdlm_cli.images import Exif
 from pdlm_cli.lock import LockedFolder

@@ -18,7 +18,7 @@ from transformers import AutoModelForMaskGeneration
 
 from model.checkpoint_files import resolve
 from model.fields import read_json
-from pdlm_cli.engine import device_errors, pick_device
+from pdlm_cli.device import device_errors, pick_device
 from pdlm_cli.errors import ConfigError, DeviceError
 
 POINTS_A_CALL = 64

@@ -12,7 +12,8 @@ from itertools import pairwise
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.subject import open_subject
-from pdlm_cli.engine import DTYPES, named_or_shipped
+from pdlm_cli.checkpoints import named_or_shipped
+from pdlm_cli.device import DTYPES
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.progress import open_progress
 

@@ -60,7 +60,7 @@ def _sized(job: BenchJob) -> BenchJob:
     """Targets are about random weights of a known size."""
     if job.bench != "targets" or job.model is not None or job.random_weights is not None:
         return job
-    from pdlm_cli.engine import pick_device
+    from pdlm_cli.device import pick_device
 
     size = "8b" if pick_device(job.device).type == "cuda" else "100m"
     return replace(job, random_weights="tiny" if job.quick else size)

@@ -98,7 +98,7 @@ class Session:
 def open_session(job: BenchJob, console: Console, log_format: str) -> Session:
     """Load the model and see what the machine can do. Raises ConfigError, DeviceError."""
     from model.decode import DecodeSettings
-    from pdlm_cli.engine import device_errors
+    from pdlm_cli.device import device_errors
 
     log.info("loading the model")
     with device_errors():

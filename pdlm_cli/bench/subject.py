@@ -4,7 +4,8 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pdlm_cli.engine import DTYPES, named_or_shipped, pick_device, pick_dtype, place
+from pdlm_cli.checkpoints import named_or_shipped
+from pdlm_cli.device import DTYPES, pick_device, pick_dtype, place
 from pdlm_cli.errors import ConfigError
 
 if TYPE_CHECKING:

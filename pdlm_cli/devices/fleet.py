@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.preprocess import prepare_image, prepare_pass
+from pdlm_cli.checkpoints import named_or_shipped
 from pdlm_cli.devices.messages import Loaded, Start
 from pdlm_cli.devices.recovery import Device, Patience
-from pdlm_cli.engine import PassResult, named_or_shipped
+from pdlm_cli.engine import PassResult
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.logs import log
 

@@ -15,10 +15,11 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pdlm_cli.device import free_memory
 from pdlm_cli.devices.faults import Faults
 from pdlm_cli.devices.handover import Receiver
 from pdlm_cli.devices.messages import Done, Failed, Loaded, Note, OutOfMemory, Start, Work
-from pdlm_cli.engine import ModelEngine, free_memory, load_engine
+from pdlm_cli.engine import ModelEngine, load_engine
 from pdlm_cli.errors import DeviceError, OutOfDeviceMemory, PdlmError
 from pdlm_cli.logs import log
 

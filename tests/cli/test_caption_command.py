@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pdlm_cli import caption_job, engine
+from pdlm_cli import caption_job, checkpoints
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.images import load_image
 from pdlm_cli.main import main
@@ -257,7 +257,7 @@ def test_examples_of_the_help_run(photo: Dataset, tmp_path: Path, monkeypatch: p
     if "--propose" in line:
         write_sam2(tmp_path / "sam2", score=0.0)  # none of its masks is good enough: a table without rows
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine, "shipped_checkpoint", lambda: CHECKPOINT)
+    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda: CHECKPOINT)
     if "--since" in line:
         assert caption("--input", "masks.json", "--output", "monday", "--dry-run-model").exit_code == 0
     program, *arguments = shlex.split(line)

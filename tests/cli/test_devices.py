@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from pdlm_cli.device import device_errors
 from pdlm_cli.devices.fleet import Fleet, open_workers
-from pdlm_cli.engine import device_errors, load_engine
+from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import DeviceError, OutOfDeviceMemory
 from tests.cli.runs import many, rows_of, run
 from tests.cli.support import CHECKPOINT, Dataset, no_thread_left

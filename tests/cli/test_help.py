@@ -5,7 +5,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pdlm_cli import __version__, decode_options, engine, options
+from pdlm_cli import __version__, decode_options, device, options
 from pdlm_cli.main import COMMANDS, main
 from tests.cli.support import REPOSITORY
 
@@ -62,7 +62,7 @@ def test_choices_are_those_of_the_library() -> None:
     from model.rules import SAMPLERS
 
     assert ("auto", *SAMPLERS) == decode_options.SAMPLERS
-    assert ("auto", *engine.DTYPES) == options.DTYPES
+    assert ("auto", *device.DTYPES) == options.DTYPES
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pdlm_cli import engine, inputs, proposing, segmenter
+from pdlm_cli import checkpoints, inputs, proposing, segmenter
 from pdlm_cli.errors import Interrupted
 from pdlm_cli.finished import FinishedRun
 from pdlm_cli.main import main
@@ -161,7 +161,7 @@ def test_only_new_pictures_are_looked_at(photos: Path, tmp_path: Path, model: st
 def test_examples_of_the_help_run(photos: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "1.png").unlink()
     monkeypatch.chdir(photos.parent)
-    monkeypatch.setattr(engine, "shipped_checkpoint", lambda: CHECKPOINT)
+    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda: CHECKPOINT)
     Path("sam2").symlink_to(model)
     for line in examples("propose"):
         more = ["--points", "1"] if "--model" in line else ["--steps", "1"]

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pdlm_cli import engine
+from pdlm_cli import checkpoints
 from pdlm_cli.annotated import INKS, PICTURE, annotate
 from pdlm_cli.errors import PdlmError
 from pdlm_cli.images import ORIENTATION
@@ -211,7 +211,7 @@ def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     training.mkdir(parents=True)
     (training / "log.jsonl").write_text('{"event": "step", "step": 1, "loss": 2.0, "learning_rate": 0.1}\n')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine, "shipped_checkpoint", lambda: CHECKPOINT)
+    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda: CHECKPOINT)
     for line in examples("show"):
         result = pdlm(*shlex.split(line)[1:])
         assert result.exit_code == 0, result.stderr
