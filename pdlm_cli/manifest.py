@@ -78,7 +78,7 @@ class Manifest:
         return self._where(f"hash % {count} = {index}")
 
     def without(self, places: Iterable[int]) -> "Manifest":
-        """Less the images at these places (see entries_with_places); may be done once."""
+        """Less the images at these places (see ids_with_places); may be done once."""
         self.index.leave_out(places)
         return self._where("place NOT IN (SELECT place FROM left_out)")
 
@@ -101,6 +101,10 @@ class Manifest:
     def region_ids_are_unique(self) -> bool:
         """In the whole input, not only within each image."""
         return self.index.region_ids_are_unique()
+
+    def ids_with_places(self) -> Iterator[tuple[int, str]]:
+        """The place and the id of each image, without its regions."""
+        return self.index.image_ids(self.selection)
 
     def entries_with_places(self) -> Iterator[tuple[int, ImageEntry]]:
         return self.index.images(self.selection, self.max_regions)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pdlm_cli import logs
 from pdlm_cli.errors import ConfigError, InputError
-from pdlm_cli.finished import FinishedRun, take_rows
+from pdlm_cli.finished import FinishedRun, input_of, take_rows
 from pdlm_cli.logs import log
 from pdlm_cli.manifest import Manifest, shard_of
 from pdlm_cli.moved import Moved
@@ -30,7 +30,7 @@ def run(
     """
     console, form = logs.configure(log_format)
     runs = one_of_each([FinishedRun(path) for path in shards])
-    manifest, _ = runs[0].input(moved, sharded=False)
+    manifest, _ = input_of(runs, moved)
     facts = merged_facts(runs, manifest, moved, output)
     if output.resolve() in {shard.path.resolve() for shard in runs}:
         raise ConfigError(f"{output} is one of the shards; choose another --output")

@@ -1,6 +1,6 @@
 """The output table: its schema, and a part of it as bytes and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,13 @@ def part_bytes(rows: Sequence[Row], metadata: Mapping[str, str]) -> bytes:
     pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def read_image_ids(path: Path) -> Iterator[str]:
+    """The image id of each row of a part, in its order."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=["image_id"]):
+            yield from batch["image_id"].to_pylist()
 
 
 def read_rows(path: Path) -> list[Row]:

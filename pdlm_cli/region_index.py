@@ -162,6 +162,12 @@ class RegionIndex:
             self._database.executemany("INSERT INTO left_out VALUES (?)", ((place,) for place in places))
             self._database.execute("COMMIT")
 
+    def image_ids(self, selection: str) -> Iterator[tuple[int, str]]:
+        """Place and id of each image of a selection, in input order."""
+        yield from self._database.execute(
+            f"SELECT place, image_id FROM images WHERE {selection} ORDER BY place"  # nosec B608
+        )
+
     def images(self, selection: str, max_regions: int) -> Iterator[tuple[int, ImageEntry]]:
         """Place and entry of each image of a selection, in input order.
 

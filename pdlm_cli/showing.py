@@ -22,7 +22,6 @@ from pdlm_cli.progress import watched
 from pdlm_cli.readers.folder import PICTURE
 from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.run_dir import read_facts
-from pdlm_cli.run_facts import planned
 from pdlm_cli.run_input import open_again
 from pdlm_cli.sources import MaskReader, Size, Sources, open_with_sources
 from pdlm_cli.steps_gif import MOST_REGIONS, Steps, draw_gif
@@ -38,15 +37,16 @@ def pages_of_run(run: Path, pictures: int, moved: Moved = UNMOVED) -> list[Image
     facts = read_facts(run)
     said = _captions(run)
     manifest, sources = open_again(run, facts["job"], moved)
-    wanted = planned(manifest, facts["plan"])
-    pages = []
-    with watched(islice(wanted, pictures), min(pictures, wanted.images), doing="drawing", unit="pictures") as entries:
-        for entry in entries:
-            known = [said.get(region_key(entry, region)) for region in entry.regions]
-            if any(text is not None for text in known):
-                pages.append(page_of(entry, sources, [text or "not captioned" for text in known]))
+    told = (
+        (entry, texts)
+        for entry in manifest
+        if any(texts := [said.get(region_key(entry, region), "") for region in entry.regions])
+    )
+    total = min(pictures, facts["input"]["images"])
+    with watched(islice(told, pictures), total, doing="drawing", unit="pictures") as entries:
+        pages = [page_of(entry, sources, [text or "not captioned" for text in texts]) for entry, texts in entries]
     if not pages:
-        raise InputError(f"{run}: no region of the first {pictures} pictures has a row")
+        raise InputError(f"{run}: no region of {manifest.path} has a row")
     return pages
 
 

@@ -193,6 +193,8 @@ def caption(
         raise click.UsageError("shards are of one input: `pdlm propose` makes it, then leave --propose out")
     if overwrite and retry_errors:
         raise click.UsageError("--overwrite replaces the rows that --retry-errors would try again: give one of them")
+    if output.resolve() in {run.resolve() for run in since}:
+        raise click.UsageError(f"--output {output} is a run of --since: its rows would go; choose another --output")
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
     with StopSignals() as stop:
         from pdlm_cli.caption_job import CaptionJob, run

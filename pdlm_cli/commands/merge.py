@@ -32,8 +32,8 @@ def merge(
     """Join what `pdlm caption --shard` wrote into one folder each to one run, in the order of the input.
 
     All shards of one run must be given, each finished and once: same input, settings and model, hashes as they were
-    written. The input is read again, which gives the order; pictures are opened only if the run left some out by
-    --since. The exit code is that of the rows, as for `pdlm caption`.
+    written. The input is read again, which gives the order; its pictures are not. The exit code is that of the rows, as
+    for `pdlm caption`.
 
     \b
     Examples:

@@ -164,7 +164,7 @@ def test_the_input_may_have_moved(dataset: Dataset, tmp_path: Path, shards: list
 
 
 def test_pictures_and_mask_pictures_may_have_moved(tmp_path: Path) -> None:
-    """Where the run compared pictures with an earlier one (--since), they are read again; what follows finds them."""
+    """What follows the merge finds them where it was told that they are."""
     shutil.copytree(FOLDER / "panoptic", tmp_path / "input")
     (tmp_path / "input/panoptic").rename(tmp_path / "masks")
     (tmp_path / "pictures").mkdir()

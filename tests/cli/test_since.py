@@ -212,25 +212,6 @@ def test_the_table_of_version_2_is_read(dataset: Dataset, tmp_path: Path) -> Non
     assert names(tmp_path / "fourth") == names_of[1:]  # nobody knows what was asked
 
 
-@pytest.mark.parametrize("since_by", ["name", "content"])
-def test_an_incremental_run_is_read_again_as_it_was_made(dataset: Dataset, tmp_path: Path, since_by: str) -> None:
-    """By the rule it was made with, which is the one of content where its record knows of none."""
-    for _ in range(3):
-        dataset.region(dataset.image())
-    run(dataset, tmp_path / "first", StubEngine(), limit=2)
-    (dataset.folder / "2.png").rename(dataset.folder / "renamed.png")
-    dataset.coco["images"][1]["file_name"] = "renamed.png"
-    out = tmp_path / "second"
-    run(dataset, out, StubEngine(), since=(tmp_path / "first",), since_by=since_by)
-    record = out / "_pdlm/run.json"
-    facts = json.loads(record.read_text())
-    if since_by == "content":
-        del facts["job"]["since_by"], facts["job"]["min_area"], facts["job"]["skip_crowd"]
-        record.write_text(json.dumps(facts))
-    manifest, _ = FinishedRun(out).input()
-    assert [entry.image_id for entry in manifest] == names(out) == (["2", "3"] if since_by == "name" else ["3"])
-
-
 def test_the_table_of_an_older_version_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     dataset.region(dataset.image())
     run(dataset, tmp_path / "first", StubEngine())
