@@ -100,6 +100,8 @@ def _notes(record: RunRecord, cards: Sequence[Card], changed: str | None, images
         notes.append("The run had not finished when this page was made.")
     elif record.stats["interrupted"]:
         notes.append("The run was interrupted: what it did not reach is not here.")
+    elif not images:
+        notes.append("There was nothing to caption: --since or --shard left out every picture of the input.")
     if len(cards) < images:
         notes.append(
             f"The first {len(cards):,} of {images:,} pictures are shown (--max-images). "

@@ -54,7 +54,8 @@ class RunRecord:
     def rows_of(self, image_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """All columns of the rows of some images, by image, in input order."""
         rows: dict[str, list[dict[str, Any]]] = {image_id: [] for image_id in image_ids}
-        table = pq.read_table(list(self.parts), filters=[("image_id", "in", list(image_ids))])
+        wanted = pa.array(image_ids, pa.string())  # typed, as there may be none
+        table = pq.read_table(list(self.parts), filters=pc.field("image_id").isin(wanted))
         for row in table.sort_by("source_index").to_pylist():
             rows[row["image_id"]].append(row)
         return rows

@@ -185,6 +185,17 @@ def test_a_run_of_errors_alone_has_a_page(dataset: Dataset) -> None:
     assert stages(read_run(out).numbers) is None or "Where the time went" in (out / "report.html").read_text()
 
 
+def test_a_run_of_nothing_has_a_page(dataset: Dataset) -> None:
+    """As every night without new pictures leaves one."""
+    dataset.region(dataset.image())
+    first = caption_run(dataset)
+    out = caption_run(dataset, name="second", since=(first,))
+    assert report(out).exit_code == 0
+    assert cards_of(out / "report.html") == []
+    page = (out / "report.html").read_text()
+    assert "0 of 0 regions captioned" in page and "--since or --shard left out every picture" in page
+
+
 def test_what_cannot_be_reported_is_said(dataset: Dataset, tmp_path: Path) -> None:
     assert report(tmp_path).exit_code == 2
     with pytest.raises(ConfigError, match="holds no run of pdlm caption"):
