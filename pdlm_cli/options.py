@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from pdlm_cli import inputs
+from pdlm_cli.local_path import LocalPath
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -103,7 +104,7 @@ def since_options(what: str) -> Callable[[Command], Command]:
     options = (
         click.option(
             "--since",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=LocalPath(file_okay=False),
             multiple=True,
             metavar="RUN",
             help=f"Leave out {what}; may be given several times.",
@@ -254,9 +255,7 @@ def workers_option(doing: str) -> Callable[[Command], Command]:
 
 def output_option(default: str, text: str = "Folder of the results.") -> Callable[[Command], Command]:
     """--output, a folder. text: its help."""
-    return click.option(
-        "--output", type=click.Path(path_type=Path), default=Path(default), show_default=True, help=text
-    )
+    return click.option("--output", type=LocalPath(), default=Path(default), show_default=True, help=text)
 
 
 def json_option(what: str) -> Callable[[Command], Command]:

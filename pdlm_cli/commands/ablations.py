@@ -4,22 +4,23 @@ from pathlib import Path
 
 import click
 
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import logging_options
 from pdlm_cli.signals import StopSignals
 
 
 @click.command(short_help="Repeat the paper's ablations in miniature.")
-@click.argument("jobs", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="JOBS")
+@click.argument("jobs", type=LocalPath(exists=True, file_okay=False), metavar="JOBS")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     default=Path("out/ablations"),
     show_default=True,
     help="Folder of trainings and results.",
 )
 @click.option(
     "--docs",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     help="Folder that gets ablations.md with its plots.  [default: that of --output]",
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Repeat N times.")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pdlm_cli.decode_options import decode_options
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import compile_option, logging_options, model_options
 
 BASELINES = ("released", "sequential", "ar")  # as contenders.BASELINES has them; that module costs an import of torch
@@ -149,7 +150,7 @@ def _options(about: Measurement) -> list[Callable[[Any], Any]]:
         click.option("--quick", is_flag=True, help="A look within minutes: tiny random weights, and little of all."),
         click.option(
             "--output",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=LocalPath(file_okay=False),
             help="Folder of the results, which replace those of before.  [default: out/bench/NAME]",
         ),
     ]
@@ -249,8 +250,8 @@ for _name, _about in MEASUREMENTS.items():
 
 
 @bench.command(short_help="Two measurements side by side, with their noise.")
-@click.argument("before", type=click.Path(path_type=Path, exists=True), metavar="A")
-@click.argument("after", type=click.Path(path_type=Path, exists=True), metavar="B")
+@click.argument("before", type=LocalPath(exists=True), metavar="A")
+@click.argument("after", type=LocalPath(exists=True), metavar="B")
 @logging_options
 def compare(before: Path, after: Path, log_format: str) -> None:
     """Show what changed from measurement A to measurement B, folders or results.parquet, and by how much of it may be

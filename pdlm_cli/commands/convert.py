@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pdlm_cli.conversions import TARGETS, Target
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import DTYPES, json_option, logging_options, source_options
 
 embed_option = click.option(
@@ -35,7 +36,7 @@ def _conversion(name: str, target: Target) -> click.Command:
     @source_options(click.argument("input", metavar="INPUT"))
     @click.argument(
         "out",
-        type=click.Path(path_type=Path, dir_okay=target.is_folder, file_okay=not target.is_folder),
+        type=LocalPath(dir_okay=target.is_folder, file_okay=not target.is_folder),
         metavar=target.out,
     )
     @click.option("--overwrite", is_flag=True, help="Replace OUT.")
@@ -73,7 +74,7 @@ for _name, _target in TARGETS.items():
 @click.option("--llada", required=True, metavar="PATH|HUB_ID", help="LLaDA weights and tokenizer.")
 @click.option("--siglip", required=True, metavar="PATH|HUB_ID", help="SigLIP-2 weights.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the new connector.")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @logging_options
 def llada(llada: str, siglip: str, seed: int, out: Path, log_format: str) -> None:
     """Join LLaDA-8B-Instruct and a SigLIP-2 vision tower into an image-level base model, written to OUT.
@@ -105,7 +106,7 @@ def llada(llada: str, siglip: str, seed: int, out: Path, log_format: str) -> Non
 )
 @click.option("--dtype", type=click.Choice(DTYPES[1:]), default="fp32", show_default=True, help="Of the weights.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the weights.")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @logging_options
 def random(size: str, semantics: str, dtype: str, seed: int, out: Path, log_format: str) -> None:
     """Write a region checkpoint of random weights to OUT: its captions mean nothing, its speed does.

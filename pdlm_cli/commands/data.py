@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pdlm_cli.data_engine.limits import FORMATS
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import json_option, logging_options, scene_options
 from pdlm_cli.signals import StopSignals
 
@@ -22,7 +23,7 @@ def data() -> None:
 
 
 @data.command(short_help="Draw pictures with masks, captions and questions.")
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", type=LocalPath(file_okay=False))
 @click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Pictures to draw.")
 @scene_options(split="train", objects=None, size=128)
 @click.option(
@@ -43,7 +44,7 @@ def data() -> None:
 )
 @click.option(
     "--preview",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="Also write a contact sheet of the first twelve scenes, .png or .jpg.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace scenes of other settings that OUT holds.")

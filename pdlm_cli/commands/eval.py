@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pdlm_cli.decode_options import decode_options
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import (
     json_option,
     logging_options,
@@ -154,10 +155,10 @@ def tradeoff(ctx: click.Context, /, output: Path, overwrite: bool, log_format: s
 
 
 @eval.command(short_help="Compute the scores of captions that were judged before.")
-@click.argument("judged", type=click.Path(path_type=Path, dir_okay=False), metavar="JUDGED.json")
+@click.argument("judged", type=LocalPath(dir_okay=False), metavar="JUDGED.json")
 @click.option(
     "--questions",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="The qa.json that was asked from.  [default: the one beside JUDGED.json]",
 )
 @json_option("the scores")

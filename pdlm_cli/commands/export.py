@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from pdlm_cli.exports import EXPORTS
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import logging_options, moved_options
 
 
 @click.command(short_help="Write the captions of a finished run in another form.")
-@click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN")
+@click.argument("run", type=LocalPath(file_okay=False), metavar="RUN")
 @click.option("--to", "form", type=click.Choice(list(EXPORTS)), required=True, help="The form; see above.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.argument("file", type=LocalPath(dir_okay=False), metavar="FILE")
 @moved_options
 @logging_options
 def export(

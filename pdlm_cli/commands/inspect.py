@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import json_option, limit_option, logging_options, source_options
 
 
@@ -14,7 +15,7 @@ from pdlm_cli.options import json_option, limit_option, logging_options, source_
 @limit_option
 @click.option(
     "--preview",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     metavar="FILE",
     help="Draw the first pictures with their regions into this file.",
 )

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import json_option, logging_options, moved_options, output_option
 
 
 @click.command(short_help="Join the shards of a run.")
-@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False), metavar="SHARD...")
+@click.argument("shards", nargs=-1, required=True, type=LocalPath(file_okay=False), metavar="SHARD...")
 @output_option("out", "Folder of the result.")
 @moved_options
 @click.option("--verify", is_flag=True, help="Read the result again and compare it with the shards, row by row.")

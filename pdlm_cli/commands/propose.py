@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pdlm_cli import inputs
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import (
     Command,
     device_option,
@@ -28,7 +29,7 @@ def _share(name: str, text: str) -> Callable[[Command], Command]:
 
 @click.command(short_help="Make regions for pictures that have none.")
 @click.argument("pictures", metavar="PICTURES")
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False), metavar="OUT")
+@click.argument("out", type=LocalPath(file_okay=False), metavar="OUT")
 @click.option(
     "--model",
     metavar="PATH|HUB_ID",

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import default_workers, logging_options, moved_options
 
 
 @click.command(short_help="Write a run as one page to look through: pictures, captions, errors, times.")
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run", type=LocalPath(exists=True, file_okay=False))
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="Page to write.  [default: RUN/report.html]",
 )
 @click.option(

@@ -7,15 +7,16 @@ from typing import Any
 import click
 
 from pdlm_cli.decode_options import decode_options, sampling_seed_option
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import logging_options, model_options, moved_options
 
 
 @click.command(short_help="Draw captions beside their picture, or how a training run learnt.")
-@click.argument("source", type=click.Path(path_type=Path, exists=True), metavar="IMAGE|RUN")
-@click.argument("masks", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("source", type=LocalPath(exists=True), metavar="IMAGE|RUN")
+@click.argument("masks", nargs=-1, type=LocalPath(exists=True, dir_okay=False))
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="Picture to write.  [default: IMAGE-captions.png in this folder, RUN/pictures.png or RUN/curves.png]",
 )
 @click.option(
@@ -27,7 +28,7 @@ from pdlm_cli.options import logging_options, model_options, moved_options
 )
 @click.option(
     "--steps-gif",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="Draw the denoising of an IMAGE too, all captions filling in at once, as a GIF.",
 )
 @moved_options

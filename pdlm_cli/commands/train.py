@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
+from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import logging_options
 from pdlm_cli.signals import StopSignals
 
 
 @click.command(short_help="Train a model, as a job file says.")
-@click.argument("job", type=click.Path(path_type=Path, dir_okay=False), metavar="JOB.yaml")
+@click.argument("job", type=LocalPath(dir_okay=False), metavar="JOB.yaml")
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--dry-run", is_flag=True, help="Print job, parameters, steps, memory and the first batch; train nothing."
