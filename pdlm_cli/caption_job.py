@@ -134,7 +134,7 @@ def caption_manifest(
     manifest: what is planned of the input. Raises ConfigError if `out` holds another run, DeviceError, OutputError.
     """
     facts = run_facts(job, manifest, engine.facts, engine.model_sha256)
-    report = Report(max_error_rate=job.max_error_rate)
+    report = Report(max_error_rate=job.max_error_rate, incremental=manifest.images_left_out > 0)
     if out.earlier is None:
         out.start(facts, proposed=job.propose is not None)
     else:
@@ -201,7 +201,8 @@ def _already_finished(job: CaptionJob, manifest: Manifest, out: RunDir, earlier:
     name = dry.facts["model"] if job.dry_run_model else named_or_shipped(job.model)
     refuse_another(job.output, earlier, run_facts(job, manifest, {**earlier["engine"], "model": name}, model))
     out.tidy()
-    report = Report(max_error_rate=job.max_error_rate, finished_before=True)
+    incremental = manifest.images_left_out > 0
+    report = Report(max_error_rate=job.max_error_rate, finished_before=True, incremental=incremental)
     report.table(out.markers.values())
     retry = "; --retry-errors tries the error rows once more" if report.errors else ""
     log.info("%s is finished: %s. --overwrite makes them all again%s", job.output, report.counted(), retry)

@@ -88,6 +88,11 @@ class Manifest:
         return self.index.left_out()
 
     @property
+    def images_left_out(self) -> int:
+        """How many were left out by `without`."""
+        return self.index.count("place IN (SELECT place FROM left_out)")[0]
+
+    @property
     def images_without_regions(self) -> int:
         """Of the whole input: they are in no selection."""
         return self.index.count("regions = 0")[0]

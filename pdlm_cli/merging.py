@@ -51,7 +51,8 @@ def _merge(
     """runs: in the order of their shards. facts: run.json of the merged run."""
     about = {"facts": {"event": "start", **facts}}
     log.info("merging %d regions from %d shards", manifest.regions, len(runs), extra=about)
-    report = Report(max_error_rate=facts["job"]["max_error_rate"], timed=False)
+    incremental = manifest.images_left_out > 0
+    report = Report(max_error_rate=facts["job"]["max_error_rate"], timed=False, incremental=incremental)
     rows = [shard.rows() for shard in runs]
     with manifest.watched("merging") as entries:
         for part, images in groupby(plan_parts(entries, facts["plan"]["part_rows"]), key=lambda item: item[0]):

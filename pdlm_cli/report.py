@@ -24,12 +24,16 @@ class Report:
     of this run, to which passes, tokens and times belong.
     """
 
-    def __init__(self, *, max_error_rate: float, timed: bool = True, finished_before: bool = False) -> None:
+    def __init__(
+        self, *, max_error_rate: float, timed: bool = True, finished_before: bool = False, incremental: bool = False
+    ) -> None:
         """max_error_rate: share of error rows, 0 to 1, up to which the run still counts as a success. timed: False for
-        rows that other runs have made, each in a time of its own. finished_before: nothing was left for this call."""
+        rows that other runs have made, each in a time of its own. finished_before: nothing was left for this call.
+        incremental: images are left out because earlier runs have done them, and they are where they were."""
         self.max_error_rate = max_error_rate
         self.timed = timed and not finished_before
         self.finished_before = finished_before
+        self.incremental = incremental
         self.ok = 0
         self.errors: Counter[str] = Counter()
         self.skipped = 0
@@ -103,8 +107,8 @@ class Report:
 
     @property
     def no_image_found(self) -> bool:
-        """Every single image is missing: the wrong folder, not a few lost files."""
-        return self.rows > 0 and self.errors["missing_image"] == self.rows
+        """Every single image is missing: the wrong folder, not a few lost files that are all that is left to do."""
+        return not self.incremental and self.rows > 0 and self.errors["missing_image"] == self.rows
 
     @property
     def exit_code(self) -> int:

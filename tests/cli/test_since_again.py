@@ -61,6 +61,21 @@ def test_an_incremental_run_needs_the_earlier_one_no_more(dataset: Dataset, tmp_
         assert pdlm("show", out, "--output", out / "pictures.png").exit_code == 0
 
 
+def test_a_lost_picture_that_is_all_there_is_left_is_no_wrong_folder(dataset: Dataset, tmp_path: Path) -> None:
+    """Each night it is an error row, and exit code 3, as it was with the others beside it; so is it in a merged run."""
+    for _ in range(2):
+        dataset.region(dataset.image())
+    (dataset.folder / "2.png").unlink()
+    run(dataset, tmp_path / "first", StubEngine())
+    caption = ["caption", "--input", dataset.write(), "--dry-run-model", "--since", tmp_path / "first"]
+    for _ in range(2):
+        assert pdlm(*caption, "--output", tmp_path / "second").exit_code == 3
+    assert pdlm(*caption, "--shard", "0/1", "--output", tmp_path / "shard").exit_code == 3
+    assert pdlm("merge", tmp_path / "shard", "--output", tmp_path / "merged").exit_code == 3
+    (dataset.folder / "1.png").unlink()
+    assert pdlm(*caption, "--output", tmp_path / "third").exit_code == 4
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_no_run_replaces_the_one_it_goes_on_from(dataset: Dataset, tmp_path: Path, overwrite: bool) -> None:
     dataset.region(dataset.image())
