@@ -101,7 +101,7 @@ def _notes(record: RunRecord, cards: Sequence[Card], changed: str | None, images
     elif record.stats["interrupted"]:
         notes.append("The run was interrupted: what it did not reach is not here.")
     elif not images:
-        notes.append("There was nothing to caption: --since or --shard left out every picture of the input.")
+        notes.append("There was nothing to caption: no picture has regions, or --since or --shard left them out.")
     if len(cards) < images:
         notes.append(
             f"The first {len(cards):,} of {images:,} pictures are shown (--max-images). "

@@ -193,7 +193,7 @@ def test_a_run_of_nothing_has_a_page(dataset: Dataset) -> None:
     assert report(out).exit_code == 0
     assert cards_of(out / "report.html") == []
     page = (out / "report.html").read_text()
-    assert "0 of 0 regions captioned" in page and "--since or --shard left out every picture" in page
+    assert "0 of 0 regions captioned" in page and "--since or --shard left them out" in page
 
 
 def test_what_cannot_be_reported_is_said(dataset: Dataset, tmp_path: Path) -> None:
