@@ -64,18 +64,20 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_folder(path: Path) -> Iterator[Path]:
-    """A folder that becomes `path` when the block ends, and is removed if the block raises. What `path` was is removed.
+    """A folder that becomes `path` when the block ends, and is removed if the block raises. What `path` was is removed;
+    if that is a link, what it leads to.
 
     Raises OutputError if the disk refuses.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        place = path.resolve()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         try:
             staged.chmod(0o755)  # mkdtemp makes folders that only their owner can open
             yield staged
             os.sync()  # what is in it, however many files, before its name
-            _replace_folder(path, staged)
+            _replace_folder(place, staged)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise

@@ -90,6 +90,18 @@ def test_a_folder_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*")] == [Path("a"), Path("a/new")]
 
 
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    """As to a larger disk; what it leads to is replaced."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to("disk")
+    for name in ("first", "second"):
+        with atomic.open_folder(tmp_path / "out") as folder:
+            (folder / name).touch()
+    assert (tmp_path / "out").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["second"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "out"]
+
+
 def test_addresses_of_lvis_hold_any_file_name(dataset: Dataset, tmp_path: Path) -> None:
     names = ["a b.png", "50%.png", "%41.png", "d/e.png", "q?.png", "f#g.png", "12:30.png"]
     for name in names:
