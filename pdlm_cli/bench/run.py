@@ -15,7 +15,7 @@ from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.results import Results, results_of, write_results
 from pdlm_cli.bench.session import BenchJob, Session, open_session
 from pdlm_cli.bench.sweeps import length, parallelism, steps, throughput
-from pdlm_cli.bench.table import TERMINAL, part_rows, point_rows, rich_table, target_rows
+from pdlm_cli.bench.table import part_rows, rich_table, target_rows, terminal_table
 from pdlm_cli.bench.target_runs import targets
 from pdlm_cli.logs import log
 
@@ -101,6 +101,6 @@ def show(results: Results, console: Console) -> None:
         console.print(rich_table("Targets", heads[:-1], [row[:-1] for row in rows]))  # the last says what they are
         console.print(rich_table("What each part contributes", *part_rows(results.facts)))
     for own in results.by_measurement():
-        console.print(rich_table(results.title_of(own), *point_rows(own, TERMINAL)))
+        console.print(terminal_table(results.title_of(own), own, console.width))
     for note in results.notes:
         console.print(note, style="dim", markup=False, highlight=False)

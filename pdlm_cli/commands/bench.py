@@ -83,8 +83,8 @@ MEASUREMENTS = {
     ),
     "steps": Measurement(
         "Time over denoising steps.",
-        "Captions in 16, 32, 48 and 64 steps (the paper's Table 9). What steps do to quality, `pdlm eval scenes "
-        "--steps` says.",
+        "Captions in 16, 32, 48 and 64 steps (the paper's Table 9), by its rule, remask, unless --sampler says "
+        "otherwise. What steps do to quality, `pdlm eval tradeoff` says.",
         ("pdlm bench steps --quick --values 2,4,8", "pdlm bench steps --baseline released"),
     ),
     "length": Measurement(

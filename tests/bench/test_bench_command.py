@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from model.decode import DecodeSettings
 from pdlm_cli.bench import contenders, target_runs
 from pdlm_cli.bench.points import read_points
 from pdlm_cli.bench.run import MEASUREMENTS
@@ -20,7 +21,7 @@ from pdlm_cli.bench.scene_steps import SceneSteps, count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.commands import bench as command
 from pdlm_cli.main import main
-from tests.bench.support import point
+from tests.bench.support import point, session
 from tests.repo.command_lines import check_pdlm_arguments
 from tests.repo.files import ROOT
 
@@ -91,6 +92,14 @@ def test_steps_and_length_vary_what_they_are_named_after(tmp_path: Path, name: s
     assert [point["tokens"] for point in own.values()] == ([4, 4] if name == "steps" else [4, 8])
 
 
+@pytest.mark.parametrize(("sampler", "taken"), [("auto", [3, 11]), ("topk", [3, 3])])
+def test_steps_are_those_of_the_published_rule_unless_another_is_asked_for(sampler: str, taken: list[int]) -> None:
+    """Others write a slot a step at least, and so take no more steps than there are slots."""
+    many = DecodeSettings(length=3, sampler=sampler)
+    points = MEASUREMENTS["steps"].run(session(bench="steps", settings=many, values=(4, 16), repeats=1, warmup=0))
+    assert [own.steps for own in points] == taken
+
+
 def test_memory_is_held_beside_what_is_planned(tmp_path: Path) -> None:
     found = bench("memory", tmp_path, "--values", "1,2")
     first, second = found["points"]
@@ -134,7 +143,6 @@ def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_load_of_paradlc_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     from pdlm_cli.bench import paradlc
-    from tests.bench.support import session
 
     monkeypatch.setattr(paradlc, "FEWER_STEPS", 1)
     many, few = paradlc.paradlc_cases(session())
