@@ -23,13 +23,12 @@ from model.head import LikeliestToken
 from model.layout import Kind, Layout
 from model.packed import KeyBuffer, Span, prefill_packed, run_packed
 from model.preprocess import PreparedPass
-from model.rules import Pools, Rule, advance
+from model.rules import POLL, Pools, Rule, advance
 from model.sampling import Prediction, Sampling, predict
 
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLM
 
-POLL = {"cpu": 1, "cuda": 4}  # steps between looks at what is done; a look waits for the device
 GRAIN = 64  # places by which key buffers differ in length, so that they fit the next pass too
 
 Show = Callable[[dict[int, list[list[int]]]], None]

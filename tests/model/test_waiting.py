@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.decode import DecodeSettings
 from model.quantize import STORAGES, quantize_decoder
-from model.rules import SAMPLERS
+from model.rules import POLL, SAMPLERS, Denoised, Rule, denoise
+from model.sampling import Sampling
 from model.stream import CaptionStream
 from tests.model.support import one_pass
 from tests.model.test_quantize import loaded
@@ -71,8 +72,32 @@ def test_a_step_waits_for_nothing_however_weights_are_stored(kind: str) -> None:
     assert steps_of("factor", kind).waits == {}
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_loop_without_a_cache_looks_every_few_steps_and_writes_the_same(
+    sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = torch.randn(3, 6, 20, generator=torch.Generator().manual_seed(0))
+    rule = Rule(sampler, steps=10, threshold=0.3, entropy=2.0)
+
+    def written(poll: int) -> tuple[Denoised, int]:
+        monkeypatch.setitem(POLL, "cpu", poll)
+        with Operations() as operations:
+            found = denoise(lambda canvas: logits, torch.full((3, 6), 20), 20, rule, Sampling())
+        return found, sum(operations.waits.values())
+
+    (each, looks), (seldom, fewer) = written(1), written(4)
+    for field in ("tokens", "confidence", "steps", "broken"):
+        assert torch.equal(getattr(each, field), getattr(seldom, field))
+    assert looks >= each.forwards and fewer == -(-seldom.forwards // 4) + (seldom.forwards < 10)
+    assert seldom.forwards < each.forwards + 4
+
+
 def test_what_waits_is_found() -> None:
     values = torch.arange(3.0)
     with Operations() as operations:
         values[values > 1], values.max().item(), torch.tensor([1.0])
-    assert set(operations.waits) == {"aten.nonzero by bool", "aten._local_scalar_dense.default", "aten.lift_fresh.default"}
+    assert set(operations.waits) == {
+        "aten.nonzero by bool",
+        "aten._local_scalar_dense.default",
+        "aten.lift_fresh.default",
+    }
