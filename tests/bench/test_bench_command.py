@@ -186,6 +186,12 @@ def test_a_real_process_ends_its_output_with_one_json_object(tmp_path: Path) -> 
         (["steps", "--random-weights", "tiny", "--tiles", "2"], "--tiles"),
         (["parallelism", "--random-weights", "tiny", "--values", "9"], "regions a pass"),
         (["steps", "--model", "/nowhere"], "nowhere"),
+        # What would mean nothing there is no option.
+        (["memory", "--baseline", "ar"], "No such option"),
+        (["memory", "--regions", "2"], "No such option"),
+        (["parallelism", "--regions", "2"], "No such option"),
+        (["targets", "--values", "2"], "No such option"),
+        (["load", "--part-steps", "2"], "No such option"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
