@@ -212,7 +212,7 @@ def _run(ctx: click.Context, name: str, log_format: str, given: dict[str, Any]) 
     if given["quick"]:
         given |= _quick(ctx, name, given)
     about = MEASUREMENTS[name]
-    given = UNSAID | {"regions": about.regions, "baselines": about.baselines} | given
+    given = {**UNSAID, "regions": about.regions, "baselines": about.baselines, **given}
     part = {"steps": given.pop("part_steps"), "regions": given.pop("part_regions")}
     if name == "targets":  # whose loops are slow on purpose
         part = {"steps": part["steps"] or 2, "regions": part["regions"] or 1}
