@@ -5,11 +5,13 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -126,11 +128,12 @@ def test_a_run_end_to_end_is_taken_apart(tmp_path: Path) -> None:
 def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def short_run(session: Session) -> list[Any]:
         assert session.job.random_weights is None  # the checkpoint that ships
+        assert (session.job.device, session.job.dtype) == ("cpu", "auto")  # whatever the rest is measured with
         return [point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)]
 
     monkeypatch.setattr(target_runs, "e2e", short_run)
     monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 10))
-    found = bench("targets", tmp_path, "--regions", "3", "--part-steps", "1")
+    found = bench("targets", tmp_path, "--regions", "3", "--part-steps", "1", "--dtype", "bf16")
     verdicts = {(own["target"]["name"], own["target"]["where"]): own for own in found["facts"]["targets"]}
     assert verdicts["small checkpoint", "cpu"]["distance"] == "✓"
     assert verdicts["paradlc", "cuda"]["distance"] == "needs a GPU"
@@ -198,6 +201,19 @@ def test_what_cannot_be_measured_is_refused(arguments: list[str], said: str, tmp
     result = CliRunner().invoke(main, ["bench", *arguments, "--device", "cpu", "--output", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_memory_that_runs_out_is_an_error_of_the_device_and_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(session: Session) -> list[Any]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16 GiB")
+
+    monkeypatch.setitem(MEASUREMENTS, "memory", replace(MEASUREMENTS["memory"], run=too_large))
+    result = CliRunner().invoke(main, ["bench", "memory", *SMALL, "--output", str(tmp_path / "out")])
+    assert result.exit_code == 6
+    assert "the device is out of memory" in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
 
 
