@@ -25,8 +25,8 @@ def targets(session: Session) -> list[Point]:
     if on_gpu:
         points += session.measure(paradlc_cases(session))
     # A target of the CPU, wherever the others are measured.
-    cpu = {"device": "cpu", "dtype": "auto", "quantize": None, "compiled": False}
-    small = replace(job, bench="e2e", model=None, random_weights=None, warmup=0, **cpu)
+    on_cpu = replace(job, device="cpu", dtype="auto", quantize=None, compiled=False)
+    small = replace(on_cpu, bench="e2e", model=None, random_weights=None, warmup=0)
     points += e2e(replace(session, job=small))
     session.facts["scene_steps"] = {name: round(value, 2) for name, value in asdict(steps).items()}
     session.facts["parts"] = contributions(session, points)

@@ -15,13 +15,16 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from model.decode import DecodeSettings
-from pdlm_cli.bench import contenders, target_runs
+from model import decode
+from model.captions import PassCaptions
+from model.decode import DecodeSettings, caption_passes
+from pdlm_cli.bench import contenders, end_to_end, target_runs
 from pdlm_cli.bench.points import read_points
 from pdlm_cli.bench.run import MEASUREMENTS
 from pdlm_cli.bench.scene_steps import SceneSteps, count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.commands import bench as command
+from pdlm_cli.engine import load_engine
 from pdlm_cli.main import main
 from tests.bench.support import point, session
 from tests.repo.command_lines import check_pdlm_arguments
@@ -123,6 +126,25 @@ def test_a_run_end_to_end_is_taken_apart(tmp_path: Path) -> None:
     assert device == pytest.approx(stages["whole"], rel=0.05)
     assert found["points"][-1]["regions"] >= 4
     assert stages["write"] > 0
+
+
+def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def counted(model: Any, passes: Any, settings: Any) -> list[PassCaptions]:
+        tried.append(len(passes))
+        return caption_passes(model, passes, settings)
+
+    engine = replace(load_engine(None, "cpu", "fp32", {"steps": 2, "length": 4}), lanes=2)
+    assert engine.batch_size == 8  # of a call, on CUDA
+    monkeypatch.setattr(end_to_end, "load_engine", lambda *_, **__: engine)
+    monkeypatch.setattr(decode, "caption_passes", counted)
+    own = session()
+    end_to_end._draw(tmp_path, 4, 96, own)
+    assert 0 <= end_to_end._prefill_share(tmp_path, "unused", own) <= 1
+    assert set(tried) == {2}
 
 
 def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
