@@ -41,7 +41,7 @@ class LikeliestToken:
         for weight, banned in zip(self._tiles, self._banned, strict=True):
             logits = F.linear(hidden, weight).float()
             if len(banned):
-                logits[:, banned] = float("-inf")
+                logits.index_fill_(1, banned, float("-inf"))
             highest, where = logits.max(dim=1)
             better = ~(highest <= peak)  # NaN too: it stays, and is found in the end
             top = torch.where(better, highest, peak)

@@ -43,13 +43,13 @@ NF4_LEVELS = (
 class Storage:
     """How a weight is kept.
 
-    bits: of one of its numbers, scales included. shrink: from (N, K) float32 to what is stored and its scales.
-    restore: the other way, to a dtype.
+    bits: of one of its numbers, scales included. shrink: from (N, K) float32 to what is stored, its scales and the
+    numbers that what is stored stands for, none where these are its own. restore: the other way, to a dtype.
     """
 
     bits: float
-    shrink: Callable[[Tensor], tuple[Tensor, Tensor]]
-    restore: Callable[[Tensor, Tensor, torch.dtype], Tensor]
+    shrink: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    restore: Callable[[Tensor, Tensor, Tensor, torch.dtype], Tensor]
 
 
 class QuantizedLinear(nn.Module):
@@ -57,18 +57,24 @@ class QuantizedLinear(nn.Module):
 
     weight: Tensor
     scale: Tensor
+    levels: Tensor
 
     def __init__(self, linear: nn.Linear, storage: Storage) -> None:
         super().__init__()
-        weight, scale = storage.shrink(linear.weight.detach().float())
+        weight, scale, levels = storage.shrink(linear.weight.detach().float())
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
+        self.register_buffer("levels", levels)  # on the device: made anew from the host, each use would wait for it
         self.bias = linear.bias
         self.storage = storage
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., K). To (..., N)."""
-        return F.linear(x, self.storage.restore(self.weight, self.scale, x.dtype), self.bias)
+        return F.linear(x, self.restored(x.dtype), self.bias)
+
+    def restored(self, dtype: torch.dtype) -> Tensor:
+        """(N, K)."""
+        return self.storage.restore(self.weight, self.scale, self.levels, dtype)
 
 
 def quantize_decoder(decoder: nn.Module, kind: str, device: torch.device) -> None:
@@ -84,23 +90,23 @@ def quantize_decoder(decoder: nn.Module, kind: str, device: torch.device) -> Non
                 setattr(parent, name, QuantizedLinear(child.to(device), STORAGES[kind]))
 
 
-def _shrink_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
+def _shrink_int8(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     scale = _largest(weight) / INT8_MOST
-    return (weight / scale).round().to(torch.int8), scale
+    return (weight / scale).round().to(torch.int8), scale, scale[:0]
 
 
-def _shrink_fp8(weight: Tensor) -> tuple[Tensor, Tensor]:
+def _shrink_fp8(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     scale = _largest(weight) / FP8_MOST
-    return (weight / scale).to(torch.float8_e4m3fn), scale
+    return (weight / scale).to(torch.float8_e4m3fn), scale, scale[:0]
 
 
-def _restore_rows(stored: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+def _restore_rows(stored: Tensor, scale: Tensor, _: Tensor, dtype: torch.dtype) -> Tensor:
     """stored: (N, K). scale: (N, 1)."""
     return stored.to(dtype).mul_(scale)  # not what comes out: that would leave the range of fp16
 
 
-def _shrink_nf4(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """To (N, K / 2) bytes of two levels each, and (N, K / GROUP, 1) scales."""
+def _shrink_nf4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """To (N, K / 2) bytes of two levels each, (N, K / GROUP, 1) scales, and (256, 2) the levels of each byte."""
     rows, width = weight.shape
     if width % GROUP:
         raise ValueError(f"nf4 needs decoder widths that are multiples of {GROUP}, found {width}; use int8 or fp8")
@@ -109,13 +115,11 @@ def _shrink_nf4(weight: Tensor) -> tuple[Tensor, Tensor]:
     levels = torch.tensor(NF4_LEVELS, device=weight.device)
     nearest = torch.bucketize(groups / scale, (levels[1:] + levels[:-1]) / 2)
     first, second = nearest.view(rows, width // 2, 2).unbind(2)
-    return (16 * first + second).to(torch.uint8), scale
+    return (16 * first + second).to(torch.uint8), scale, torch.cartesian_prod(levels, levels)
 
 
-def _restore_nf4(stored: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    levels = torch.tensor(NF4_LEVELS, dtype=dtype, device=stored.device)
-    pairs = torch.cartesian_prod(levels, levels)  # (256, 2): what each byte stands for
-    groups = F.embedding(stored.int(), pairs).view(len(stored), -1, GROUP)
+def _restore_nf4(stored: Tensor, scale: Tensor, pairs: Tensor, dtype: torch.dtype) -> Tensor:
+    groups = F.embedding(stored.int(), pairs.to(dtype)).view(len(stored), -1, GROUP)
     return groups.mul_(scale).view(len(stored), -1)
 
 

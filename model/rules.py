@@ -2,7 +2,7 @@
 
 Decoding works on a canvas of tokens (P, N): P pools of N slots, each pool with a step budget of its own. What a pool is
 (a caption, all captions of a pass, an answer) is the caller's choice. Slots to be written hold the mask token; nothing
-else of the canvas is ever changed. Nothing here waits for the device but the loop, once a step.
+else of the canvas is ever changed. Nothing here waits for the device but the loop, every few steps.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.sampling import LogitsFn, Prediction, Sampling, predict
 
+POLL = {"cpu": 1, "cuda": 4}  # steps between looks at what is done; a look waits for the device
 SAMPLERS = ("remask", "topk", "threshold", "factor", "entropy")
 
 
@@ -183,8 +184,8 @@ def denoise(
     """Write the masked slots in `window` of a canvas (P, N). logits_fn: canvas to logits (P, N, V)."""
     pools = Pools.start(canvas, mask_token, window)
     forwards = 0
-    for _ in range(rule.steps):
-        if not pools.masked(mask_token).any():
+    for step in range(rule.steps):
+        if step % POLL[canvas.device.type] == 0 and not pools.masked(mask_token).any():
             break
         guess = predict(logits_fn(pools.tokens), sampling, generators, entropy=rule.judges_by_entropy)
         pools = advance(pools, guess, rule, mask_token)

@@ -23,13 +23,12 @@ from model.head import LikeliestToken
 from model.layout import Kind, Layout
 from model.packed import KeyBuffer, Span, prefill_packed, run_packed
 from model.preprocess import PreparedPass
-from model.rules import Pools, Rule, advance
+from model.rules import POLL, Pools, Rule, advance
 from model.sampling import Prediction, Sampling, predict
 
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLM
 
-POLL = {"cpu": 1, "cuda": 4}  # steps between looks at what is done; a look waits for the device
 GRAIN = 64  # places by which key buffers differ in length, so that they fit the next pass too
 
 Show = Callable[[dict[int, list[list[int]]]], None]
@@ -40,7 +39,7 @@ class Lane:
     """A pass on the device.
 
     index: its number among all passes. tokens: ids in the slots of each caption, as far as anybody has looked.
-    found: captions that are done, by slot.
+    found: captions that are done, by slot. steps: it has taken.
     """
 
     index: int
@@ -53,6 +52,7 @@ class Lane:
     started: float
     tokens: list[list[int]]
     found: dict[int, Caption] = field(default_factory=dict)
+    steps: int = 0
     decode_share_ms: float = 0.0
     broken: bool = False
 
@@ -107,7 +107,7 @@ class CaptionStream:
                 self._plan()
             asked = self.pools.slots if self.rule.judges_everything else self.pools.masked(self.model.tokens.mask)
             self.judged = asked.flatten().nonzero().squeeze(1)
-            for _ in range(POLL[self.model.device.type]):
+            for _ in range(self._rounds()):
                 self._step()
             yield from self._collect(began)
 
@@ -184,11 +184,19 @@ class CaptionStream:
         self.markers = torch.cat(markers).to(device)
         self.positions = torch.cat(positions).to(device)
 
+    def _rounds(self) -> int:
+        """Steps until the next look: none after the last that any pass takes."""
+        left = min(self.rule.steps - lane.steps for lane in self.lanes)
+        assert left > 0
+        return min(left, POLL[self.model.device.type])
+
     def _step(self) -> None:
         embeds = self.embed(torch.cat([self.markers, self.pools.tokens], dim=1))
         hidden = run_packed(self.model.language_model.model, embeds.flatten(0, 1), self.positions, self.spans)
         guess = self._predict(hidden.view(*embeds.shape)[:, 1:])
         self.pools = advance(self.pools, guess, self.rule, self.model.tokens.mask)
+        for lane in self.lanes:
+            lane.steps += 1
         self._tell()
 
     def _predict(self, hidden: Tensor) -> Prediction:

@@ -45,9 +45,12 @@ def pick_dtype(name: str, device: Any) -> str:
 def place(model: "PerceptionDLM", device: Any, quantize: str | None, *, compiled: bool) -> float | None:
     """Put a model on a device, its decoder stored as `quantize` says before it gets there. Returns the seconds that
     compiling took, None if it is not compiled. Raises ValueError."""
+    import torch
+
     from model.compiled import compile_decoder
     from model.quantize import quantize_decoder
 
+    torch.backends.cudnn.allow_tf32 = False  # which torch takes for fp32 in convolutions, and nowhere else
     if quantize is not None:
         quantize_decoder(model.language_model.model, quantize, device)
     model.to(device)

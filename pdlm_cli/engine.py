@@ -81,7 +81,7 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class ModelEngine:
     """A loaded checkpoint with its decoding settings. tile_size: pixels along a side. lanes: passes on the device at a
-    time, at most. facts: name, device, dtype, weights, versions."""
+    time, at most; None for all of a call. facts: name, device, dtype, weights, versions."""
 
     parallel: ClassVar[int] = 1
     incidents: ClassVar[Mapping[str, int]] = {}
@@ -93,13 +93,14 @@ class ModelEngine:
     tile_size: int
     model_sha256: str
     facts: Mapping[str, str]
-    lanes: int
+    lanes: int | None
 
     @property
     def batch_size(self) -> int:
         """On CUDA more than are on the device at a time, so that one that is done has a successor."""
-        streams = self.model.device.type == "cuda" and self.settings.streams(self.model.config)
-        return self.lanes * CALL_LANES if streams else self.lanes
+        if self.lanes is None:
+            return CPU_BATCH
+        return self.lanes * CALL_LANES if self.settings.streams(self.model.config) else self.lanes
 
     def prepare_image(self, picture: Image.Image) -> Any:
         from model.preprocess import prepare_image
@@ -115,10 +116,8 @@ class ModelEngine:
         """Raises OutOfDeviceMemory too, and leaves it to the caller to try fewer passes."""
         from model.decode import NAN_LOGITS, caption_passes
 
-        # On the CPU the caller has said how many.
-        lanes = self.lanes if self.model.device.type == "cuda" else None
         with device_errors():
-            results = caption_passes(self.model, passes, self.settings, lanes=lanes)
+            results = caption_passes(self.model, passes, self.settings, lanes=self.lanes)
         return [PassFailure("nan_logits", NAN_LOGITS) if result.broken else result for result in results]
 
 
@@ -176,16 +175,16 @@ def load_engine(
     }
     sizes = config.regions.max_regions, config.tile_size
     sha256 = weights_sha256(folder, quantize)
-    return ModelEngine(model, settings, *sizes, sha256, facts, _batch_size(model, settings))
+    return ModelEngine(model, settings, *sizes, sha256, facts, _lanes(model, settings))
 
 
-def _batch_size(model: "PerceptionDLM", settings: "DecodeSettings") -> int:
-    """Passes that fit the memory that the weights have left free; on the CPU, what is fast."""
+def _lanes(model: "PerceptionDLM", settings: "DecodeSettings") -> int | None:
+    """Passes that fit the memory that the weights have left free; on the CPU the caller says how many."""
     import torch
 
     from model.memory import passes_that_fit
 
     if model.device.type != "cuda":
-        return CPU_BATCH
+        return None
     free, _ = torch.cuda.mem_get_info(model.device)
     return passes_that_fit(free, model.config, settings, model.dtype.itemsize)

@@ -64,11 +64,12 @@ def _lines(axes: Any, chart: Chart) -> None:
             label=series.label,
         )
     axes.set_xticks(places, [f"{place:g}" for place in places])
-    highest, lowest = (limit(value for series in chart.series for value in series.values) for limit in (max, min))
+    lowest = min(value for series in chart.series for value in series.values)
+    highest = max(value for series in chart.series for value in series.high)
     if lowest > 0 and highest / lowest > 20:
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.06 * highest)  # with room for the marks of the highest
     if len(chart.series) > 1:
         axes.legend(frameon=False, fontsize=9)
 

@@ -135,12 +135,13 @@ def _prefill_share(scenes: Path, checkpoint: str, session: Session) -> float:
     engine = load_engine(checkpoint, job.device, job.dtype, job.decode, quantize=job.quantize, compiled=job.compiled)
     manifest, sources = open_with_sources(str(scenes / "coco.json"), images=str(scenes))
     how = Preparation(sources=sources, seed=0)
+    most = engine.lanes or engine.batch_size  # as many as the run has on the device together
     passes: list[Any] = []
     for entry in manifest:
         passes += [item.prepared for item in prepare(entry, 0, engine, how).passes]
-        if len(passes) >= engine.batch_size:
+        if len(passes) >= most:
             break
-    batch = passes[: engine.batch_size]
+    batch = passes[:most]
 
     def seconds(settings: "DecodeSettings") -> float:
         return sum(own.decode_share_ms for own in caption_passes(engine.model, batch, settings)) / 1e3

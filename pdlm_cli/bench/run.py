@@ -15,8 +15,9 @@ from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.results import Results, results_of, write_results
 from pdlm_cli.bench.session import BenchJob, Session, open_session
 from pdlm_cli.bench.sweeps import length, parallelism, steps, throughput
-from pdlm_cli.bench.table import TERMINAL, part_rows, point_rows, rich_table, target_rows
+from pdlm_cli.bench.table import part_rows, rich_table, target_rows, terminal_table
 from pdlm_cli.bench.target_runs import targets
+from pdlm_cli.device import device_errors, pick_device
 from pdlm_cli.logs import log
 
 
@@ -47,7 +48,8 @@ def run(job: BenchJob, log_format: str) -> str:
         log.warning('no charts without matplotlib; install it: pip install "pdlm[plots]"')
     session = open_session(_sized(job), console, form)
     measurement = MEASUREMENTS[job.bench]
-    points = measurement.run(session)
+    with device_errors():
+        points = measurement.run(session)
     results = results_of(job.bench, measurement.title, points, _facts(session), _notes(session))
     written = write_results(results, job.output, plots=plots)
     if form != "json":
@@ -60,8 +62,6 @@ def _sized(job: BenchJob) -> BenchJob:
     """Targets are about random weights of a known size."""
     if job.bench != "targets" or job.model is not None or job.random_weights is not None:
         return job
-    from pdlm_cli.device import pick_device
-
     size = "8b" if pick_device(job.device).type == "cuda" else "100m"
     return replace(job, random_weights="tiny" if job.quick else size)
 
@@ -101,6 +101,6 @@ def show(results: Results, console: Console) -> None:
         console.print(rich_table("Targets", heads[:-1], [row[:-1] for row in rows]))  # the last says what they are
         console.print(rich_table("What each part contributes", *part_rows(results.facts)))
     for own in results.by_measurement():
-        console.print(rich_table(results.title_of(own), *point_rows(own, TERMINAL)))
+        console.print(terminal_table(results.title_of(own), own, console.width))
     for note in results.notes:
         console.print(note, style="dim", markup=False, highlight=False)

@@ -44,8 +44,9 @@ def parallelism(session: Session) -> list[Point]:
 
 
 def steps(session: Session) -> list[Point]:
-    """Denoising steps (Table 9)."""
-    return _settings(session, "steps", (16, 32, 48, 64))
+    """Denoising steps (Table 9), by the published rule unless another was asked for: the usual one ends early."""
+    usual = "remask" if session.settings.sampler == "auto" else session.settings.sampler
+    return _settings(replace(session, settings=replace(session.settings, sampler=usual)), "steps", (16, 32, 48, 64))
 
 
 def length(session: Session) -> list[Point]:

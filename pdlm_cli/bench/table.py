@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Column, Table
 
 from pdlm_cli.bench.points import Point
@@ -45,7 +47,7 @@ COLUMNS: Mapping[str, Cell] = {
     "SM MHz": lambda own: _number(own.sm_mhz),
     "run": lambda own: _percent(own.measured) if own.measured < 1 else None,
 }
-# For eighty columns, with shorter heads.
+# With shorter heads.
 TERMINAL = {
     "seconds": "s",
     "±": "±",
@@ -59,6 +61,7 @@ TERMINAL = {
     "RSS MB": "RSS MB",
     "J a caption": "J/caption",
 }
+LEFT_OUT = ("p99", "tokens/s", "p90", "s an image", "±", "of roofline", "RSS MB")  # in turn, where there is no room
 
 
 def point_rows(points: Sequence[Point], heads: Mapping[str, str] | None = None) -> tuple[list[str], list[list[str]]]:
@@ -75,6 +78,23 @@ def point_rows(points: Sequence[Point], heads: Mapping[str, str] | None = None) 
     if axis == "stage":  # whose numbers only order them
         return ["stage", *titles], [[point.contender, *row[2:]] for point, row in zip(points, rows, strict=True)]
     return [axis if len(heads) == len(COLUMNS) else axis.split()[0], "", *titles], rows
+
+
+def terminal_table(title: str, points: Sequence[Point], width: int) -> Table:
+    """In a terminal of that width, without as many of LEFT_OUT as there is no room for: numbers are never cut."""
+    heads = dict(TERMINAL)
+    for name in LEFT_OUT:
+        table = rich_table(title, *point_rows(points, heads))
+        if _width(table) <= width:
+            break
+        heads.pop(name)
+    return rich_table(title, *point_rows(points, heads))
+
+
+def _width(table: Table) -> int:
+    """Of all its columns in full."""
+    console = Console(width=1000)
+    return Measurement.get(console, console.options, table).maximum
 
 
 def target_rows(facts: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

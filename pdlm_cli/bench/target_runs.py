@@ -24,7 +24,9 @@ def targets(session: Session) -> list[Point]:
     on_gpu = session.subject.model.device.type == "cuda"
     if on_gpu:
         points += session.measure(paradlc_cases(session))
-    small = replace(job, bench="e2e", model=None, random_weights=None, warmup=0)
+    # A target of the CPU, wherever the others are measured.
+    on_cpu = replace(job, device="cpu", dtype="auto", quantize=None, compiled=False)
+    small = replace(on_cpu, bench="e2e", model=None, random_weights=None, warmup=0)
     points += e2e(replace(session, job=small))
     session.facts["scene_steps"] = {name: round(value, 2) for name, value in asdict(steps).items()}
     session.facts["parts"] = contributions(session, points)

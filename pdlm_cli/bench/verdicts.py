@@ -47,7 +47,8 @@ def _figures(
     pictures = _of_whole_pictures(points)
     [single] = [point for point in points if point.axis == AXIS and point.value == 1]
     own = pictures["pdlm"].seconds
-    sure = f"{steps.average:.1f} steps on average, rounded up; the score loses {steps.lost:.2f} points"
+    change = f"{'loses' if steps.lost > 0 else 'gains'} {abs(steps.lost):.2f} points"
+    sure = f"{steps.average:.1f} steps on average, rounded up; the score {change}"
     figures: dict[str, tuple[Sequence[float], str]] = {
         "cache": (ratios(pictures["released"].seconds, own), pictures["released"].note),
         "adaptive": (ratios(pictures["released"].seconds, pictures["adaptive"].seconds), sure),

@@ -19,7 +19,7 @@ FIELDS = (
     *("values", "baselines", "repeats", "warmup", "pictures", "quick"),
 )
 # Where a measurement has no such option.
-UNSAID = {"regions": 1, "values": None, "baselines": (), "part_steps": None, "part_regions": None, "pictures": 1}
+UNSAID = {"values": None, "part_steps": None, "part_regions": None, "pictures": 1}
 # What --quick makes of options that were not given.
 QUICK = {"repeats": 2, "warmup": 1, "pictures": 4, "random_weights": "tiny", "steps": 8, "length": 8, "regions": 3}
 
@@ -52,17 +52,17 @@ def bench() -> None:
 @dataclass(frozen=True)
 class Measurement:
     """short: a line. says: what is measured. examples: command lines. of_scenes: whether drawn scenes are captioned.
-    varies: whether something is varied, against baselines; if not, only scenes and processes count. The rest: defaults
-    of options."""
+    takes: which options of a sweep mean something here. baselines: where they are not asked for. The rest: defaults of
+    options."""
 
     short: str
     says: str
     examples: tuple[str, ...]
     regions: int = 6
-    baselines: str = ""
+    baselines: tuple[str, ...] = ()
     repeats: int = 5
     of_scenes: bool = False
-    varies: bool = True
+    takes: tuple[str, ...] = ("regions", "values", "baselines", "part")
 
 
 MEASUREMENTS = {
@@ -81,11 +81,12 @@ MEASUREMENTS = {
         "The same four masks in four passes, in two and in one, one pass after the other (the paper's Figure 1c).",
         ("pdlm bench parallelism --quick", "pdlm bench parallelism --baseline released,ar"),
         regions=4,
+        takes=("values", "baselines", "part"),
     ),
     "steps": Measurement(
         "Time over denoising steps.",
-        "Captions in 16, 32, 48 and 64 steps (the paper's Table 9). What steps do to quality, `pdlm eval scenes "
-        "--steps` says.",
+        "Captions in 16, 32, 48 and 64 steps (the paper's Table 9), by its rule, remask, unless --sampler says "
+        "otherwise. What steps do to quality, `pdlm eval tradeoff` says.",
         ("pdlm bench steps --quick --values 2,4,8", "pdlm bench steps --baseline released"),
     ),
     "length": Measurement(
@@ -100,19 +101,22 @@ MEASUREMENTS = {
         ("pdlm bench e2e --quick", "pdlm bench e2e --pictures 300 --repeats 3"),
         repeats=3,
         of_scenes=True,
-        varies=False,
+        regions=1,
+        takes=(),
     ),
     "memory": Measurement(
         "Memory over passes a batch.",
         "Batches of 1, 2, 4 and 8 full passes: memory that is held at most, beside what is planned for it.",
         ("pdlm bench memory --quick --values 1,2", "pdlm bench memory --device cuda --random-weights 8b"),
         repeats=1,
+        takes=("values",),
     ),
     "load": Measurement(
         "From nothing to the first caption.",
         "New processes: imports, reading and checking the checkpoint, the first pass and the second.",
         ("pdlm bench load --quick", "pdlm bench load --model CHECKPOINT --repeats 10"),
-        varies=False,
+        regions=1,
+        takes=(),
     ),
     "targets": Measurement(
         "What is to be reached, and what is.",
@@ -122,8 +126,9 @@ MEASUREMENTS = {
         "one region are run and the rest is counted, where it is the same work again; the output says so.",
         ("pdlm bench targets --quick", "pdlm bench targets --output docs/bench --repeats 3"),
         repeats=3,
-        baselines="released,sequential,ar",
         of_scenes=True,
+        baselines=BASELINES,
+        takes=("regions", "part"),
     ),
 }
 
@@ -154,27 +159,33 @@ def _options(about: Measurement) -> list[Callable[[Any], Any]]:
             help="Folder of the results, which replace those of before.  [default: out/bench/NAME]",
         ),
     ]
-    of_sweeps = [
-        number("--regions", 1, "Of a picture.", about.regions),
-        click.option("--values", metavar="N,N,...", callback=_numbers, help="Other places of what varies."),
-        click.option(
-            "--baseline",
-            "baselines",
-            default=about.baselines,
-            show_default=bool(about.baselines),
-            metavar="NAME,...",
-            callback=_baselines,
-            help=f"What to compare with: {', '.join(BASELINES)}.",
-        ),
-        number(
-            "--part-steps", 1, "Run N steps of the published loop and count the rest: it is the same work.", show="N"
-        ),
-        number("--part-regions", 1, "Run N regions of who takes one at a time, and count the rest.", show="N"),
-    ]
+    of_sweeps = {
+        "regions": [number("--regions", 1, "Of a picture.", about.regions)],
+        "values": [click.option("--values", metavar="N,N,...", callback=_numbers, help="Other places of what varies.")],
+        "baselines": [
+            click.option(
+                "--baseline",
+                "baselines",
+                default="",
+                metavar="NAME,...",
+                callback=_baselines,
+                help=f"What to compare with: {', '.join(BASELINES)}.",
+            )
+        ],
+        "part": [
+            number(
+                "--part-steps",
+                1,
+                "Run N steps of the published loop and count the rest: it is the same work.",
+                show="N",
+            ),
+            number("--part-regions", 1, "Run N regions of who takes one at a time, and count the rest.", show="N"),
+        ],
+    }
     of_scenes = [number("--pictures", 1, "Scenes that are drawn and captioned.", 100)]
     return [
         *of_all,
-        *(of_sweeps if about.varies else ()),
+        *(option for name in about.takes for option in of_sweeps[name]),
         *(of_scenes if about.of_scenes else ()),
         decode_options,
         logging_options,
@@ -201,7 +212,8 @@ def _run(ctx: click.Context, name: str, log_format: str, given: dict[str, Any]) 
         raise click.UsageError("--vocabulary is of --random-weights")
     if given["quick"]:
         given |= _quick(ctx, name, given)
-    given = UNSAID | given
+    about = MEASUREMENTS[name]
+    given = {**UNSAID, "regions": about.regions, "baselines": about.baselines, **given}
     part = {"steps": given.pop("part_steps"), "regions": given.pop("part_regions")}
     if name == "targets":  # whose loops are slow on purpose
         part = {"steps": part["steps"] or 2, "regions": part["regions"] or 1}

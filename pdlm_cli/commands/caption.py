@@ -70,7 +70,8 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     default="auto",
     show_default=True,
     help="Passes in one model call, halved when memory runs out; a pass holds the regions of one image, as many as "
-    "the checkpoint takes. auto is as many as fit on CUDA, 1 on CPU.",
+    "the checkpoint takes. auto is 1 on CPU; on CUDA a few for each that fits, so that the next takes the place of one "
+    "that is done.",
 )
 @click.option(
     "--pass-timeout",

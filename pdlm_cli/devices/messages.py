@@ -31,13 +31,15 @@ class Start:
 
 @dataclass(frozen=True)
 class Loaded:
-    """From a worker, once it can caption. cuda_devices: how many there are."""
+    """From a worker, once it can caption. batch_size: passes of a call that suit the device. lanes: of them, on the
+    device at a time, None for all. cuda_devices: how many there are."""
 
     geometry: Geometry
     max_regions: int
     model_sha256: str
     facts: Mapping[str, str]
     batch_size: int
+    lanes: int | None
     cuda_devices: int
 
 

@@ -62,8 +62,8 @@ class Room:
         self._worked, self._enough = 0, self.FIRST
 
     def ran_out(self, passes: int) -> int:
-        """Half of `passes` from here on."""
-        self.most, self._worked = passes // 2, 0
+        """Half of `passes` from here on, but one at least."""
+        self.most, self._worked = max(1, passes // 2), 0
         self.fewest = min(self.fewest or self.most, self.most)
         return self.most
 
@@ -137,12 +137,15 @@ class Device:
         return done.results
 
     def _make_room(self, passes: int, error: OutOfDeviceMemory) -> list[PassResult]:
+        """passes: of the call, of which only some may have been on the device together."""
         if passes == 1:
             return [PassFailure("device_oom", str(error))]
-        most = self.room.ran_out(passes)
+        assert self.loaded is not None
+        at_once = min(passes, self.loaded.lanes or passes)
+        most = self.room.ran_out(at_once)
         facts = {"event": "batch_size", "device": self.name, "passes": most}
         log.warning(
-            "%d passes at once do not fit on %s; going on with %d", passes, self.name, most, extra={"facts": facts}
+            "no memory on %s for %d passes at once; going on with %d", self.name, at_once, most, extra={"facts": facts}
         )
         return []
 

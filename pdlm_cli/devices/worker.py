@@ -88,6 +88,7 @@ def _loaded(engine: ModelEngine) -> Loaded:
         model_sha256=engine.model_sha256,
         facts=engine.facts,
         batch_size=engine.batch_size,
+        lanes=engine.lanes,
         cuda_devices=torch.cuda.device_count(),
     )
 

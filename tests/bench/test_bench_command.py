@@ -5,22 +5,28 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from pdlm_cli.bench import contenders, target_runs
+from model import decode
+from model.captions import PassCaptions
+from model.decode import DecodeSettings, caption_passes
+from pdlm_cli.bench import contenders, end_to_end, target_runs
 from pdlm_cli.bench.points import read_points
 from pdlm_cli.bench.run import MEASUREMENTS
 from pdlm_cli.bench.scene_steps import SceneSteps, count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.commands import bench as command
+from pdlm_cli.engine import load_engine
 from pdlm_cli.main import main
-from tests.bench.support import point
+from tests.bench.support import point, session
 from tests.repo.command_lines import check_pdlm_arguments
 from tests.repo.files import ROOT
 
@@ -91,6 +97,14 @@ def test_steps_and_length_vary_what_they_are_named_after(tmp_path: Path, name: s
     assert [point["tokens"] for point in own.values()] == ([4, 4] if name == "steps" else [4, 8])
 
 
+@pytest.mark.parametrize(("sampler", "taken"), [("auto", [3, 11]), ("topk", [3, 3])])
+def test_steps_are_those_of_the_published_rule_unless_another_is_asked_for(sampler: str, taken: list[int]) -> None:
+    """Others write a slot a step at least, and so take no more steps than there are slots."""
+    many = DecodeSettings(length=3, sampler=sampler)
+    points = MEASUREMENTS["steps"].run(session(bench="steps", settings=many, values=(4, 16), repeats=1, warmup=0))
+    assert [own.steps for own in points] == taken
+
+
 def test_memory_is_held_beside_what_is_planned(tmp_path: Path) -> None:
     found = bench("memory", tmp_path, "--values", "1,2")
     first, second = found["points"]
@@ -114,14 +128,34 @@ def test_a_run_end_to_end_is_taken_apart(tmp_path: Path) -> None:
     assert stages["write"] > 0
 
 
+def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def counted(model: Any, passes: Any, settings: Any) -> list[PassCaptions]:
+        tried.append(len(passes))
+        return caption_passes(model, passes, settings)
+
+    engine = replace(load_engine(None, "cpu", "fp32", {"steps": 2, "length": 4}), lanes=2)
+    assert engine.batch_size == 8  # of a call, on CUDA
+    monkeypatch.setattr(end_to_end, "load_engine", lambda *_, **__: engine)
+    monkeypatch.setattr(decode, "caption_passes", counted)
+    own = session()
+    end_to_end._draw(tmp_path, 4, 96, own)
+    assert 0 <= end_to_end._prefill_share(tmp_path, "unused", own) <= 1
+    assert set(tried) == {2}
+
+
 def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def short_run(session: Session) -> list[Any]:
         assert session.job.random_weights is None  # the checkpoint that ships
+        assert (session.job.device, session.job.dtype) == ("cpu", "auto")  # whatever the rest is measured with
         return [point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)]
 
     monkeypatch.setattr(target_runs, "e2e", short_run)
     monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 10))
-    found = bench("targets", tmp_path, "--regions", "3", "--part-steps", "1")
+    found = bench("targets", tmp_path, "--regions", "3", "--part-steps", "1", "--dtype", "bf16")
     verdicts = {(own["target"]["name"], own["target"]["where"]): own for own in found["facts"]["targets"]}
     assert verdicts["small checkpoint", "cpu"]["distance"] == "✓"
     assert verdicts["paradlc", "cuda"]["distance"] == "needs a GPU"
@@ -134,7 +168,6 @@ def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_load_of_paradlc_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     from pdlm_cli.bench import paradlc
-    from tests.bench.support import session
 
     monkeypatch.setattr(paradlc, "FEWER_STEPS", 1)
     many, few = paradlc.paradlc_cases(session())
@@ -178,12 +211,31 @@ def test_a_real_process_ends_its_output_with_one_json_object(tmp_path: Path) -> 
         (["steps", "--random-weights", "tiny", "--tiles", "2"], "--tiles"),
         (["parallelism", "--random-weights", "tiny", "--values", "9"], "regions a pass"),
         (["steps", "--model", "/nowhere"], "nowhere"),
+        # What would mean nothing there is no option.
+        (["memory", "--baseline", "ar"], "No such option"),
+        (["memory", "--regions", "2"], "No such option"),
+        (["parallelism", "--regions", "2"], "No such option"),
+        (["targets", "--values", "2"], "No such option"),
+        (["load", "--part-steps", "2"], "No such option"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["bench", *arguments, "--device", "cpu", "--output", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_memory_that_runs_out_is_an_error_of_the_device_and_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(session: Session) -> list[Any]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16 GiB")
+
+    monkeypatch.setitem(MEASUREMENTS, "memory", replace(MEASUREMENTS["memory"], run=too_large))
+    result = CliRunner().invoke(main, ["bench", "memory", *SMALL, "--output", str(tmp_path / "out")])
+    assert result.exit_code == 6
+    assert "the device is out of memory" in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -1,17 +1,21 @@
 """Cases are measured in turn, warm-up left out; points survive Parquet; differences are told from noise."""
 
+import io
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+from rich.console import Console
 
+from pdlm_cli.bench import machine
 from pdlm_cli.bench.comparison import compare_points
 from pdlm_cli.bench.contenders import Outcome
 from pdlm_cli.bench.points import Point, points_bytes, read_points
 from pdlm_cli.bench.roofline import Phase
 from pdlm_cli.bench.scene_steps import SceneSteps
+from pdlm_cli.bench.table import terminal_table
 from pdlm_cli.bench.targets import CPU_TARGETS, Target, Verdict, verdict
 from pdlm_cli.bench.timing import Case, measure
 from pdlm_cli.bench.usage import Meter
@@ -62,6 +66,26 @@ def test_cases_take_turns_and_warm_up_is_left_out() -> None:
     assert whole.of_roofline == 4 / 5
     assert whole.cpu_seconds is not None and part.cpu_seconds is None  # of which only a part was run
     assert part.note.startswith("25 % of the work was run")
+
+
+def test_a_machine_is_asked_until_it_has_had_time_to_reach_its_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    clock = iter(range(1000))
+    monkeypatch.setattr(machine, "now", lambda device: 0.01 * next(clock))
+    assert machine._fastest(lambda: asked.append(0), torch.device("cpu")) == pytest.approx(0.01)
+    assert len(asked) == pytest.approx(1 + machine.LEAST_S / 0.01, abs=1)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_table_leaves_columns_out_before_it_cuts_a_number(width: int) -> None:
+    known = {"images": 8, "of_roofline": 0.5, "planned_bytes": 4 * 10**9, "peak_rss_bytes": 5 * 10**9, "joules": 1e4}
+    points = [replace(point("sequential", value), measured=0.17, **known) for value in (1, 12)]
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(terminal_table("memory, by passes a batch", points, console.width))
+    shown = console.export_text()
+    assert "…" not in shown
+    assert "plan MB" in shown and "5,000" in shown
+    assert ("p99" in shown) == (width == 200)
 
 
 def test_points_come_back_from_parquet_as_they_were(tmp_path: Path) -> None:

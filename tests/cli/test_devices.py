@@ -117,6 +117,13 @@ def test_two_workers_write_what_one_does(
     check_rows(tmp_path / "rest", expected, {})
 
 
+def test_fp32_is_fp32_in_convolutions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CUDA torch would compute them in TF32, of ten bits, and captions would be others than on the CPU."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    load_engine(None, "cpu", "fp32", {})
+    assert not torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.fault("device out of memory")
 def test_memory_that_the_cpu_does_not_have_is_told_apart_from_a_bug() -> None:
     with pytest.raises(OutOfDeviceMemory, match="can't allocate memory"), device_errors():

@@ -17,6 +17,7 @@ from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory
 
 class Loaded:
     model_sha256 = "0" * 64
+    lanes: int | None = None
 
 
 class Scripted:
@@ -107,6 +108,21 @@ def test_more_passes_are_tried_again_once_fewer_have_worked_for_long(monkeypatch
     # One of the 32 batches of one has worked before; the next time 64 have to, then 128.
     assert [(size, len(list(calls))) for size, calls in sizes] == [(1, 31), (2, 64), (4, 1), (2, 120), (1, 1)]
     assert device.room.fewest == 1
+
+
+@pytest.mark.fault("device out of memory")
+@pytest.mark.parametrize(("lanes", "sizes"), [(None, [8, 4, 4]), (4, [8, 2, 2, 2, 2]), (1, [8, *[1] * 8])])
+def test_half_is_of_the_passes_that_were_on_the_device_together(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lanes: int | None, sizes: list[int]
+) -> None:
+    """A call has more passes than are on the device at a time; with fewer a call than those, memory is the same."""
+    monkeypatch.setattr(Loaded, "lanes", lanes)
+    monkeypatch.setattr(recovery.log, "propagate", True)
+    device = make(monkeypatch, fits=4)
+    assert told(device.caption(list("abcdefgh"))) == list("abcdefgh")
+    assert [len(call) for call in worker(device).calls] == sizes
+    assert device.room.fewest == sizes[-1]
+    assert f"no memory on cpu for {lanes or 8} passes at once; going on with {sizes[-1]}" in caplog.text
 
 
 @pytest.mark.fault("device out of memory")

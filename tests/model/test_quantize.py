@@ -61,15 +61,12 @@ def test_a_stored_weight_is_small_and_near_the_real_one(kind: str, dtype: torch.
     stored = QuantizedLinear(linear, storage)
     held = stored.weight.nbytes + stored.scale.nbytes
     assert held == pytest.approx(linear.weight.numel() * storage.bits / 8, rel=0.02)
-    restored = storage.restore(stored.weight, stored.scale, dtype)
+    restored = stored.restored(dtype)
     assert restored.dtype == dtype and not restored[3].any()
     largest = linear.weight.abs().max()
     assert (restored.float() - linear.weight).abs().max() <= largest * (NEAREST[kind] + torch.finfo(dtype).eps)
     x = torch.randn(2, 5, 4 * GROUP, dtype=dtype)
-    assert torch.equal(
-        stored(x.float()),
-        nn.functional.linear(x.float(), storage.restore(stored.weight, stored.scale, torch.float32), linear.bias),
-    )
+    assert torch.equal(stored(x.float()), nn.functional.linear(x.float(), stored.restored(torch.float32), linear.bias))
 
 
 @pytest.mark.parametrize("kind", STORAGES)

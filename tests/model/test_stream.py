@@ -80,6 +80,17 @@ def test_captions_that_are_done_leave_and_waiting_passes_join():
     assert rows[2] == 2 * 2 * (1 + 8)
 
 
+def test_no_step_follows_the_last_that_a_pass_takes_however_seldom_anybody_looks(monkeypatch):
+    monkeypatch.setitem(stream.POLL, "cpu", 4)
+    model = tiny(ISOLATED)
+    passes = [one_pass(model, 300, 200, 2, seed=seed) for seed in range(3)]
+    for sampler in ("topk", "remask"):
+        rows, outputs = rows_of_steps(model, passes, DecodeSettings(steps=6, length=12, sampler=sampler), lanes=2)
+        assert {caption.denoise_steps for output in outputs for caption in output.captions} == {6}
+        assert [own for own in rows if own % 13 == 0] == [4 * 13] * 6 + [2 * 13] * 6
+        assert len(rows) == 2 * (6 + 2)  # context and RoIs once for each batch of lanes
+
+
 def test_buffers_go_from_pass_to_pass(monkeypatch):
     made, make = [], stream.KeyBuffer
     monkeypatch.setattr(stream, "KeyBuffer", lambda *fields: made.append(fields) or make(*fields))

@@ -1,0 +1,103 @@
+"""A denoising step never waits for the device: what would make the host wait there, looked for on the CPU."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from model.decode import DecodeSettings
+from model.quantize import STORAGES, quantize_decoder
+from model.rules import POLL, SAMPLERS, Denoised, Rule, denoise
+from model.sampling import Sampling
+from model.stream import CaptionStream
+from tests.model.support import one_pass
+from tests.model.test_quantize import loaded
+
+# Numbers taken from a tensor, shapes that depend on what is in one, and tensors made of numbers of the host.
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique", "equal.default", "lift_fresh")
+
+
+class Operations(TorchDispatchMode):
+    """How often each was called; indexing by bools, whose result has no known shape, as nonzero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(function)
+        if name.startswith("aten.index") and any(_is_bool(item) for item in args[1:2]):
+            name = "aten.nonzero by bool"
+        self.seen[name] += 1
+        return function(*args, **(kwargs or {}))
+
+    @property
+    def waits(self) -> dict[str, int]:
+        return {name: count for name, count in self.seen.items() if any(word in name for word in WAITS)}
+
+
+def _is_bool(index: Any) -> bool:
+    items = index if isinstance(index, (list, tuple)) else [index]
+    return any(isinstance(item, torch.Tensor) and item.dtype == torch.bool for item in items)
+
+
+def steps_of(sampler: str, kind: str | None) -> Operations:
+    """A few steps of two passes on the way, with the checkpoint that ships."""
+    model = loaded(None)
+    if kind is not None:
+        quantize_decoder(model.language_model.model, kind, torch.device("cpu"))
+    settings = DecodeSettings(steps=8, length=8, sampler=sampler, stable=2)
+    sampling = settings.sampling(model.tokens.banned_in_captions)
+    stream = CaptionStream(model, settings.rule("isolated"), sampling, 8, None, lanes=2)
+    with torch.inference_mode():
+        stream._admit([(0, one_pass(model, 300, 200, 3)), (1, one_pass(model, 100, 100, 2))])
+        stream._plan()
+        stream.judged = stream.pools.slots.flatten().nonzero().squeeze(1)
+        with Operations() as operations:
+            for _ in range(3):
+                stream._step()
+    assert sum(operations.seen.values()) > 100
+    return operations
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_step_waits_for_nothing_whatever_the_sampler(sampler: str) -> None:
+    assert steps_of(sampler, None).waits == {}
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+def test_a_step_waits_for_nothing_however_weights_are_stored(kind: str) -> None:
+    assert steps_of("factor", kind).waits == {}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_loop_without_a_cache_looks_every_few_steps_and_writes_the_same(
+    sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = torch.randn(3, 6, 20, generator=torch.Generator().manual_seed(0))
+    rule = Rule(sampler, steps=10, threshold=0.3, entropy=2.0)
+
+    def written(poll: int) -> tuple[Denoised, int]:
+        monkeypatch.setitem(POLL, "cpu", poll)
+        with Operations() as operations:
+            found = denoise(lambda canvas: logits, torch.full((3, 6), 20), 20, rule, Sampling())
+        return found, sum(operations.waits.values())
+
+    (each, looks), (seldom, fewer) = written(1), written(4)
+    for field in ("tokens", "confidence", "steps", "broken"):
+        assert torch.equal(getattr(each, field), getattr(seldom, field))
+    assert looks >= each.forwards and fewer == -(-seldom.forwards // 4) + (seldom.forwards < 10)
+    assert seldom.forwards < each.forwards + 4
+
+
+def test_what_waits_is_found() -> None:
+    values = torch.arange(3.0)
+    with Operations() as operations:
+        values[values > 1], values.max().item(), torch.tensor([1.0])
+    assert set(operations.waits) == {
+        "aten.nonzero by bool",
+        "aten._local_scalar_dense.default",
+        "aten.lift_fresh.default",
+    }
