@@ -45,7 +45,7 @@ def load(start):
     return Engine()
 
 worker._load = load
-worker._loaded = lambda engine: Loaded(Geometry(1, 1, 1, 1, None), 6, "0", {}, 4, 0)
+worker._loaded = lambda engine: Loaded(Geometry(1, 1, 1, 1, None), 6, "0", {}, 4, None, 0)
 worker.main(*map(int, sys.argv[2:]))
 """
 )
