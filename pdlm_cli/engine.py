@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from model.pdlm import PerceptionDLM
 
 CALL_LANES = 4  # passes of a call for each that the device has room for
-CPU_BATCH = 1  # passes; measured with model/tiny, see docs/performance.md
+CPU_BATCH = 4  # passes; measured with model/tiny, see docs/performance.md
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,14 @@ class ModelEngine:
 
     @property
     def batch_size(self) -> int:
-        """On CUDA more than are on the device at a time, so that one that is done has a successor."""
+        """On CUDA more than are on the device at a time, so that one that is done has a successor.
+
+        Where captions do not stream, passes of a call are padded, which costs the CPU more than it gains.
+        """
+        streams = self.settings.streams(self.model.config)
         if self.lanes is None:
-            return CPU_BATCH
-        return self.lanes * CALL_LANES if self.settings.streams(self.model.config) else self.lanes
+            return CPU_BATCH if streams else 1
+        return self.lanes * CALL_LANES if streams else self.lanes
 
     def prepare_image(self, picture: Image.Image) -> Any:
         from model.preprocess import prepare_image

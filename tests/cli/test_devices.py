@@ -33,6 +33,11 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+def test_the_cpu_takes_several_passes_a_call_where_none_is_padded() -> None:
+    assert load_engine(None, "cpu", "fp32", DECODE).batch_size == 4
+    assert load_engine(None, "cpu", "fp32", DECODE | {"cache": "none"}).batch_size == 1
+
+
 @pytest.fixture
 def expected(dataset: Dataset, tmp_path: Path) -> dict[str, dict[str, Any]]:
     """Rows by key of passes of 3, 2, 3, 1, 3, 4 and 3 regions, captioned in this process without any fault."""
