@@ -87,7 +87,11 @@ def steps(target: Path) -> None:
         masks = Path(folder, "masks.json")
         masks.write_text(json.dumps({**content, "images": [image], "annotations": own}))
         arguments = ["show", f"{SCENES}/{image['file_name']}", str(masks), "--output", f"{folder}/page.png"]
-        CliRunner().invoke(main, [*arguments, "--steps-gif", str(target)], catch_exceptions=False)
+        CliRunner().invoke(
+            main,
+            [*arguments, "--sampler", "topk", "--length", "20", "--steps", "20", "--steps-gif", str(target)],
+            catch_exceptions=False,
+        )
 
 
 def save(page: Page, target: Path) -> None:
