@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -68,6 +69,10 @@ def test_the_example_photo_gives_three_rows_that_every_reader_opens(photo: Datas
     loaded = datasets.Dataset.from_parquet(str(out / "data" / "*.parquet"), cache_dir=str(tmp_path / "cache"))
     assert loaded["caption"] == table["caption"].to_pylist()
     assert loaded[0]["bbox_xywh"] == table["bbox_xywh"][0].as_py()
+
+    found = duckdb.sql(f"SELECT caption, status, bbox_xywh[1] FROM '{out}/data/*.parquet' ORDER BY source_index")
+    boxes = [box[0] for box in table["bbox_xywh"].to_pylist()]
+    assert found.fetchall() == list(zip(table["caption"].to_pylist(), ["ok"] * 3, boxes, strict=True))
 
 
 def test_captions_are_those_of_the_python_interface(photo: Dataset, tmp_path: Path) -> None:
