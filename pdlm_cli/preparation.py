@@ -16,7 +16,7 @@ from pdlm_cli.engine import Engine
 from pdlm_cli.errors import RegionError
 from pdlm_cli.masks import Mask, pack
 from pdlm_cli.passes import Pass, plan_passes
-from pdlm_cli.regions import ImageEntry, Region, mask_sha256, region_key
+from pdlm_cli.regions import ImageEntry, Region, mask_file, mask_sha256, region_key
 from pdlm_cli.rows import Row
 from pdlm_cli.sources import MaskReader, Sources
 
@@ -131,7 +131,9 @@ def prepare(entry: ImageEntry, part: int, engine: Engine, how: Preparation) -> I
         except RegionError as error:
             work.fail(i, error)
             continue
-        known[i] |= {"mask_area_px": mask.area, "bbox_xywh": mask.bbox_xywh, "mask_sha256": masks.sha256(region)}
+        known[i] |= {"mask_area_px": mask.area, "bbox_xywh": mask.bbox_xywh}
+        if mask_file(region) is not None:  # by its content, which is known only now
+            known[i]["mask_sha256"] = masks.sha256(region)
         if (reason := how.reason_to_skip(region, mask)) is not None:
             work.skip(i, reason)
             continue

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -134,7 +135,7 @@ class BarProgress:
             self._bar.start()  # again, it does nothing
 
 
-class Lines:
+class Lines(ABC):
     """A log line every ten seconds, from a thread of its own: a slow pass must not look like a dead one."""
 
     def __init__(self) -> None:
@@ -152,8 +153,9 @@ class Lines:
         self._ended.set()
         self._thread.join()
 
+    @abstractmethod
     def line(self) -> None:
-        raise NotImplementedError
+        """Log how things stand."""
 
     def _lines(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LINES):

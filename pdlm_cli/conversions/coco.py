@@ -7,7 +7,7 @@ from typing import Any
 from pdlm_cli.atomic import open_atomic
 from pdlm_cli.conversions.json_lists import write_items
 from pdlm_cli.conversions.numbers import id_number
-from pdlm_cli.conversions.source import ConversionSource
+from pdlm_cli.conversions.source import ConversionSource, sides
 from pdlm_cli.regions import ImageEntry
 from pdlm_cli.sources import Size
 
@@ -47,7 +47,7 @@ def write_instances(source: ConversionSource, out: Path, named: Callable[[ImageE
 
 def image(entry: ImageEntry, size: Size | None) -> dict[str, Any]:
     """What the list of images says of one, but for its picture. size: (width, height) in pixels."""
-    return {"id": id_number(entry.image_id)} | ({} if size is None else {"width": size[0], "height": size[1]})
+    return {"id": id_number(entry.image_id)} | sides(size)
 
 
 def _annotations(

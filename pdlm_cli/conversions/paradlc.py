@@ -7,7 +7,7 @@ from typing import Any
 from pdlm_cli.atomic import open_atomic
 from pdlm_cli.conversions.json_lists import write_list
 from pdlm_cli.conversions.numbers import id_number, numbered
-from pdlm_cli.conversions.source import ConversionSource
+from pdlm_cli.conversions.source import ConversionSource, sides
 from pdlm_cli.regions import ImageEntry, Region
 
 HOLDS = ("category",)
@@ -21,9 +21,7 @@ def write(source: ConversionSource, out: Path) -> None:
 
 def _images(entries: Iterable[ImageEntry], source: ConversionSource) -> Iterator[dict[str, Any]]:
     for entry in entries:
-        size = source.size(entry)
-        sides = {} if size is None else {"height": size[1], "width": size[0]}
-        head = {"file_name": entry.file_name, **sides, "image_id": entry.image_id}
+        head = {"file_name": entry.file_name, **sides(source.size(entry)), "image_id": entry.image_id}
         yield head | {"annotations": _regions(entry, source)}
 
 

@@ -8,7 +8,7 @@ from pdlm_cli.atomic import open_folder
 from pdlm_cli.conversions.file_names import FileNames, picture_name, stem_of
 from pdlm_cli.conversions.folders import sign
 from pdlm_cli.conversions.numbers import id_number
-from pdlm_cli.conversions.source import ConversionSource
+from pdlm_cli.conversions.source import ConversionSource, sides
 from pdlm_cli.regions import ImageEntry
 
 HOLDS = ()
@@ -25,9 +25,7 @@ def write(source: ConversionSource, out: Path) -> None:
 
 
 def _image(entry: ImageEntry, source: ConversionSource) -> dict[str, Any]:
-    size = source.size(entry)
-    sides = {} if size is None else {"width": size[0], "height": size[1]}
-    return {"image_id": id_number(entry.image_id), **sides, "file_name": entry.file_name}
+    return {"image_id": id_number(entry.image_id), **sides(source.size(entry)), "file_name": entry.file_name}
 
 
 def _annotations(entry: ImageEntry, source: ConversionSource) -> list[dict[str, Any]]:

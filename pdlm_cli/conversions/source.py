@@ -123,6 +123,11 @@ class ConversionSource:
         return size
 
 
+def sides(size: Size | None) -> dict[str, int]:
+    """What JSON says of a size (width, height) in pixels, nothing if it is not known."""
+    return {} if size is None else {"width": size[0], "height": size[1]}
+
+
 def _is_rle(segmentation: Any) -> bool:
     """Whether a mask fits the columns of a manifest as it is, right or wrong."""
     try:

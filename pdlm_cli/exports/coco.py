@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
+from pdlm_cli.conversions.coco import Categories
 from pdlm_cli.conversions.numbers import id_number
 from pdlm_cli.exports.source import ExportSource
 from pdlm_cli.masks import encode
@@ -20,28 +21,28 @@ def write(source: ExportSource, file: BinaryIO) -> None:
 
     Region ids that several images share are replaced by the numbers of the annotations, and kept as `region_id`.
     """
-    categories: dict[str, int] = {}
+    categories = Categories()
     file.write(b'{"info": ' + _json({"description": "captions by pdlm", "run_id": source.run.facts["run_id"]}))
     manifest, sources = source.open_input()
     unique = manifest.region_ids_are_unique
     with source.images(manifest) as images:
         _write_list(file, "images", (_image(entry, rows, categories) for entry, rows in images))
-    _write_list(file, "categories", ({"id": number, "name": name} for name, number in categories.items()))
+    _write_list(file, "categories", categories.listed())
     with source.images(manifest) as images:
         _write_list(file, "annotations", _annotations(images, sources, categories, unique))
     file.write(b"}\n")
 
 
-def _image(entry: ImageEntry, rows: list[Row], categories: dict[str, int]) -> dict[str, Any]:
+def _image(entry: ImageEntry, rows: list[Row], categories: Categories) -> dict[str, Any]:
     """The image; its categories get their numbers on the way."""
     for row in rows:
-        categories.setdefault(row.category or NO_CATEGORY, len(categories) + 1)
+        categories.of(row.category or NO_CATEGORY)
     size = {"width": rows[0].image_width or entry.width, "height": rows[0].image_height or entry.height}
     return {"id": id_number(entry.image_id), "file_name": entry.file_name, **size}
 
 
 def _annotations(
-    images: Iterable[tuple[ImageEntry, list[Row]]], sources: Sources, categories: dict[str, int], unique: bool
+    images: Iterable[tuple[ImageEntry, list[Row]]], sources: Sources, categories: Categories, unique: bool
 ) -> Iterator[dict[str, Any]]:
     number = 0
     for entry, rows in images:
@@ -49,8 +50,7 @@ def _annotations(
         for region, row in zip(entry.regions, rows, strict=True):
             number += 1
             own_id = {"id": id_number(row.region_id)} if unique else {"id": number, "region_id": row.region_id}
-            category = {"category_id": categories[row.category or NO_CATEGORY]}
-            yield own_id | _annotation(region, row, masks) | category
+            yield own_id | _annotation(region, row, masks) | categories.of(row.category or NO_CATEGORY)
 
 
 def _annotation(region: Region, row: Row, masks: MaskReader) -> dict[str, Any]:

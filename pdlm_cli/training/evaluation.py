@@ -66,6 +66,9 @@ class HeldOut:
         Returns eval_exact, the share of texts that are reproduced to the letter (what fits the span of them).
         """
         model.eval()
+        out = None if folder is None else folder / f"step-{step:06d}"
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
         lines: list[dict[str, Any]] = []
         exact = []
         for place in range(self.job.report.samples):
@@ -73,12 +76,11 @@ class HeldOut:
             wanted, found = self._texts(model, sample, cache)
             exact += [a == b for a, b in zip(wanted, found, strict=True)]
             lines.append({"sample": place, "expected": wanted, "found": found})
-            if folder is not None:
-                out = folder / f"step-{step:06d}"
-                out.mkdir(parents=True, exist_ok=True)
+            if out is not None:
                 draw_sample(sample, model.config, wanted, found).save(out / f"{place:03d}.png")
-                text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                (out / "captions.jsonl").write_text(text, encoding="utf-8")
+        if out is not None:
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            (out / "captions.jsonl").write_text(text, encoding="utf-8")
         return {"eval_exact": sum(exact) / len(exact)}
 
     def _texts(self, model: PerceptionDLMBase, sample: Sample, cache: str) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from model.decode import DecodeSettings, plan_batch
 from model.pdlm import PerceptionDLM
 from model.preprocess import PreparedPass, prepare_image, prepare_pass
 from model.sizes import random_model
+from model.stream import CaptionStream
 
 ISOLATED = RegionConfig.isolated(max_regions=6, roi_size=4)
 RELEASED = RegionConfig.released(max_regions=6, roi_size=4)
@@ -55,3 +56,13 @@ def boxes(width: int, height: int, count: int, seed: int = 0) -> NDArray[np.bool
 def one_pass(model: PerceptionDLM, width: int, height: int, count: int, seed: int = 0) -> PreparedPass:
     image = prepare_image(picture(width, height, seed), model.config)
     return prepare_pass(image, boxes(width, height, count, seed), model.config, seeds=list(range(count)))
+
+
+def stream_on_the_way(model: PerceptionDLM, settings: DecodeSettings) -> CaptionStream:
+    """Two passes before their first step, all slots judged; in inference mode."""
+    sampling = settings.sampling(model.tokens.banned_in_captions)
+    stream = CaptionStream(model, settings.rule("isolated"), sampling, settings.length, None, lanes=2)
+    stream._admit([(0, one_pass(model, 300, 200, 3)), (1, one_pass(model, 100, 100, 2))])
+    stream._plan()
+    stream.judged = stream.pools.slots.flatten().nonzero().squeeze(1)
+    return stream

@@ -12,13 +12,12 @@ from model.pdlm import PerceptionDLM
 from model.quantize import STORAGES
 from model.rules import SAMPLERS
 from model.sizes import random_model
-from model.stream import CaptionStream
 from pdlm_cli.bench.nvml import open_gauge, uuid_of
 from pdlm_cli.device import device_errors, free_memory, pick_device, place
 from pdlm_cli.devices.fleet import open_workers
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import OutOfDeviceMemory
-from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
+from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, stream_on_the_way, tiny
 from tests.model.test_quantize import loaded, passes
 
 pytestmark = pytest.mark.gpu
@@ -91,12 +90,8 @@ def test_compiled_parts_give_the_same_captions(kind: str | None) -> None:
 def test_a_step_does_not_wait_for_the_device(kind: str | None, sampler: str) -> None:
     model = on_gpu(loaded(None), kind)
     settings = DecodeSettings(steps=8, length=8, sampler=sampler)
-    sampling = settings.sampling(model.tokens.banned_in_captions)
-    stream = CaptionStream(model, settings.rule("isolated"), sampling, 8, None, lanes=2)
     with torch.inference_mode():
-        stream._admit([(0, one_pass(model, 300, 200, 3)), (1, one_pass(model, 100, 100, 2))])
-        stream._plan()
-        stream.judged = stream.pools.slots.flatten().nonzero().squeeze(1)
+        stream = stream_on_the_way(model, settings)
         stream._step()  # which makes what cuBLAS works in
         torch.cuda.set_sync_debug_mode("error")
         try:

@@ -11,8 +11,7 @@ from model.decode import DecodeSettings
 from model.quantize import STORAGES, quantize_decoder
 from model.rules import POLL, SAMPLERS, Denoised, Rule, denoise
 from model.sampling import Sampling
-from model.stream import CaptionStream
-from tests.model.support import one_pass
+from tests.model.support import stream_on_the_way
 from tests.model.test_quantize import loaded
 
 # Numbers taken from a tensor, shapes that depend on what is in one, and tensors made of numbers of the host.
@@ -49,12 +48,8 @@ def steps_of(sampler: str, kind: str | None) -> Operations:
     if kind is not None:
         quantize_decoder(model.language_model.model, kind, torch.device("cpu"))
     settings = DecodeSettings(steps=8, length=8, sampler=sampler, stable=2)
-    sampling = settings.sampling(model.tokens.banned_in_captions)
-    stream = CaptionStream(model, settings.rule("isolated"), sampling, 8, None, lanes=2)
     with torch.inference_mode():
-        stream._admit([(0, one_pass(model, 300, 200, 3)), (1, one_pass(model, 100, 100, 2))])
-        stream._plan()
-        stream.judged = stream.pools.slots.flatten().nonzero().squeeze(1)
+        stream = stream_on_the_way(model, settings)
         with Operations() as operations:
             for _ in range(3):
                 stream._step()
