@@ -80,7 +80,10 @@ class Contenders:
         def caption(scene: Scene) -> Outcome:
             return self._decode(self.model, scene.passes(self.model.config, self.most), settings)
 
-        return Contender("pdlm", caption, lambda scene, steps: self._cached(scene, self.most, steps, together=True))
+        def phases(scene: Scene, steps: float) -> list[Phase]:
+            return self._cached(scene, self.most, steps, settings, together=True)
+
+        return Contender("pdlm", caption, phases)
 
     def one_by_one(self, regions: int) -> Contender:
         """Passes of that many regions, one after the other."""
@@ -90,7 +93,7 @@ class Contenders:
             run = passes[: self.part.regions]
             return _times([self._decode(self.model, [own], self.settings) for own in run], len(passes))
 
-        return Contender("sequential", caption, lambda scene, steps: self._cached(scene, regions, steps))
+        return Contender("sequential", caption, lambda scene, steps: self._cached(scene, regions, steps, self.settings))
 
     def uncached(self) -> Contender:
         steps = self.part.steps or self.settings.steps
@@ -167,6 +170,11 @@ class Contenders:
             compile_decoder(twin.model)
         return twin
 
+    def cached(self, lengths: Lengths, steps: float, settings: "DecodeSettings", passes: int = 1) -> list[Phase]:
+        """Of a batch of passes of these lengths."""
+        again = settings.rule("isolated").judges_everything
+        return cached_pass(self.counts, lengths, round(steps), passes, again=again)
+
     def lengths(self, model: "PerceptionDLM", prepared: "PreparedPass") -> Lengths:
         from model.decode import plan_batch
 
@@ -184,16 +192,18 @@ class Contenders:
         encode = sum(own.encode_share_ms for own in found) / 1e3
         return Outcome(seconds, encode, sum(steps) / len(steps))
 
-    def _cached(self, scene: Scene, regions: int, steps: float, *, together: bool = False) -> list[Phase]:
+    def _cached(
+        self, scene: Scene, regions: int, steps: float, settings: "DecodeSettings", *, together: bool = False
+    ) -> list[Phase]:
         """Of passes of that many regions; as many as are alike are one batch, if together."""
-        if self.model.attention != "isolated" or self.settings.cache not in ("auto", "exact"):
+        if self.model.attention != "isolated" or settings.cache not in ("auto", "exact"):
             return self._recomputed(scene, everywhere=False)
         phases: list[Phase] = []
         passes = scene.passes(self.model.config, regions)
         for size in sorted({len(own.order) for own in passes}):
             alike = [own for own in passes if len(own.order) == size]
             lengths = self.lengths(self.model, alike[0])
-            batched = cached_pass(self.counts, lengths, round(steps), passes=len(alike) if together else 1)
+            batched = self.cached(lengths, steps, settings, passes=len(alike) if together else 1)
             phases += batched if together else batched * len(alike)
         return phases
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from model.clock import now
 from pdlm_cli.bench.contenders import Outcome
-from pdlm_cli.bench.roofline import Phase, cached_pass
+from pdlm_cli.bench.roofline import Phase
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case
 
@@ -45,8 +45,8 @@ def _case(session: Session, name: str, settings: "DecodeSettings") -> Case:
         for size, count in REGIONS.items():
             lengths = contenders.lengths(model, alike[size])
             batches, rest = divmod(count, TOGETHER)
-            found += cached_pass(contenders.counts, lengths, round(steps), passes=TOGETHER) * batches
-            found += cached_pass(contenders.counts, lengths, round(steps), passes=rest) if rest else []
+            found += contenders.cached(lengths, steps, settings, passes=TOGETHER) * batches
+            found += contenders.cached(lengths, steps, settings, passes=rest) if rest else []
         return found
 
     return Case(name, "passes", len(passes), regions, regions * settings.length, run, phases, images=len(passes))

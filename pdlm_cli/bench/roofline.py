@@ -113,13 +113,18 @@ class Lengths:
     slots: int
 
 
-def cached_pass(counts: Counts, own: Lengths, steps: int, passes: int = 1) -> list[Phase]:
-    """Context once, then the captions alone in every step: what isolated attention allows."""
+def cached_pass(counts: Counts, own: Lengths, steps: int, passes: int = 1, *, again: bool = False) -> list[Phase]:
+    """Context once, then the captions alone in every step: what isolated attention allows.
+
+    again: whether slots that are written are predicted again. If not, logits are those of the slots that are left, on
+    average as if every step wrote as many.
+    """
+    judged = own.slots if again else own.slots * (steps + 1) / (2 * steps)
     return [
         counts.vision(own.tiles * passes),
         counts.prefill(own.prefix, own.prefix, passes=passes),
         counts.decoder(own.answer, own.prefix + own.answer // 2, passes=passes, times=steps),
-        counts.head(own.slots * passes, times=steps),
+        counts.head(round(judged * passes), times=steps),
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pdlm_cli.bench.points import Point
-from pdlm_cli.bench.roofline import cached_pass, recomputed_pass
+from pdlm_cli.bench.roofline import recomputed_pass
 from pdlm_cli.bench.scene_steps import SceneSteps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.targets import CPU_TARGETS, GPU_TARGETS, Verdict, ratios, verdict
@@ -86,7 +86,7 @@ def contributions(session: Session, points: Sequence[Point]) -> list[dict[str, A
     contenders, most = session.contenders, session.job.regions
     scene, steps = session.scene(most), session.settings.steps
     [alone], [all_anew] = (scene.passes(model.config, most) for model in (contenders.model, contenders.released_model))
-    kept = cached_pass(contenders.counts, contenders.lengths(contenders.model, alone), steps)
+    kept = contenders.cached(contenders.lengths(contenders.model, alone), steps, session.settings)
     anew = recomputed_pass(
         contenders.counts, contenders.lengths(contenders.released_model, all_anew), steps, everywhere=False
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.decode import DecodeSettings, plan_batch
+from model.decode import DecodeSettings, caption_passes, plan_batch
 from model.quantize import STORAGES
 from pdlm_cli.bench.machine import Rates
 from pdlm_cli.bench.roofline import Counts, Lengths, Phase, cached_pass, least_seconds, recomputed_pass, total
@@ -67,6 +67,19 @@ def test_parts_are_what_torch_counts() -> None:
     assert counts.decoder(length, length).flop == pytest.approx(run, rel=0.01)
     assert counts.head(length).flop == head
     assert counts.vision(tiles).flop == pytest.approx(encode, rel=0.03)  # region prompts are not counted
+
+
+def test_slots_that_are_written_are_not_counted_again_unless_they_are_predicted_again() -> None:
+    model = tiny()
+    prepared = one_pass(model, 300, 200, 4)
+    counts, own = Counts(model.config, 4), Lengths(tiles=1, prefix=200, answer=4 * 9, slots=4 * 8)
+
+    def run(sampler: str) -> float:
+        settings = DecodeSettings(sampler=sampler, steps=8, length=8)
+        return counted(lambda: caption_passes(model, [prepared], settings))
+
+    more = total(cached_pass(counts, own, 8, again=True))[0] - total(cached_pass(counts, own, 8))[0]
+    assert more == run("remask") - run("topk") > 0
 
 
 def test_the_cache_saves_what_it_says() -> None:
