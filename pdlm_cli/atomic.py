@@ -90,6 +90,16 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
+def remove_files(folder: Path, *patterns: str) -> None:
+    """Remove the files of a folder that match any of the patterns. Raises OutputError."""
+    try:
+        for pattern in patterns:
+            for file in folder.glob(pattern):
+                file.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
+
+
 def sync_folder(folder: Path) -> None:
     """A name itself is only durable once its folder is."""
     handle = os.open(folder, os.O_RDONLY)

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
-from pdlm_cli.atomic import open_atomic
+from pdlm_cli.atomic import open_atomic, remove_files
 from pdlm_cli.checkpoints import checkpoint_sha256
 from pdlm_cli.conversions.manifest import IMAGE_ID, REGION_FIELDS
 from pdlm_cli.device import free_memory
-from pdlm_cli.errors import ConfigError, InputError, OutputError, RegionError
+from pdlm_cli.errors import ConfigError, InputError, RegionError
 from pdlm_cli.images import Exif
 from pdlm_cli.lock import LockedFolder
 from pdlm_cli.logs import log
@@ -175,14 +175,10 @@ def _not_done(names: Collection[str], sources: Sources, since: Sequence[Path], b
 
 def _done(out: Path, wanted: Mapping[Path, str], *, overwrite: bool) -> set[Path]:
     """The files that are there already. Raises ConfigError for any that are not wanted, or removes them all."""
-    there = sorted(out.glob("regions-*.parquet"))
     if overwrite:
-        try:
-            for file in there:
-                file.unlink()
-        except OSError as error:
-            raise OutputError(f"cannot write to {out}: {error.strerror}") from error
+        remove_files(out, "regions-*.parquet")
         return set()
+    there = sorted(out.glob("regions-*.parquet"))
     for file in there:
         if wanted.get(file) != _metadata(file)[MADE_FROM].decode():
             raise ConfigError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pdlm_cli import strict_json
-from pdlm_cli.atomic import publish, stage, sync_folder, temporary, write_atomic
+from pdlm_cli.atomic import publish, remove_files, stage, sync_folder, temporary, write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.exports import EXPORTS
 from pdlm_cli.lock import LockedFolder
@@ -74,16 +74,16 @@ class RunDir(LockedFolder):
         """
         # In this order, and run.json only replaced: half a removal neither looks like a complete run nor
         # like files that no run wrote.
-        self._remove(*DERIVED, "_pdlm/done/*", "_pdlm/*.jsonl", *TEMPORARY, "data/part-*")
+        remove_files(self.path, *DERIVED, "_pdlm/done/*", "_pdlm/*.jsonl", *TEMPORARY, "data/part-*")
         if not proposed:
-            self._remove("_pdlm/regions/*")
+            remove_files(self.path, "_pdlm/regions/*")
         self._make_folders()
         self.markers = {}
         write_atomic(self._state / "run.json", as_json(facts))
 
     def resume(self, facts: Mapping[str, Any]) -> None:
         """Keep what `markers` vouch for and remove the rest; replace run.json, whose run goes on."""
-        self._remove(*DERIVED)
+        remove_files(self.path, *DERIVED)
         self._make_folders()
         self.tidy()
         write_atomic(self._state / "run.json", as_json(facts))
@@ -94,10 +94,10 @@ class RunDir(LockedFolder):
             # Killed between the renames of a part and of its marker: the marker lies ready under its temporary name.
             if read_marker(marker_path(self.path, index)) != marker:
                 publish(marker_path(self.path, index))
-        self._remove(*TEMPORARY)
+        remove_files(self.path, *TEMPORARY)
         for file in (*self._data.glob("part-*"), *self._done.iterdir()):
             if part_index(file) not in self.markers:
-                self._remove(str(file.relative_to(self.path)))
+                remove_files(self.path, str(file.relative_to(self.path)))
 
     def commit(self, index: int, rows: Sequence[Row], metadata: Mapping[str, str], *, complete: bool) -> Path:
         """Write part `index`, then its marker. complete: False if the run stopped before the part's end.
@@ -131,20 +131,12 @@ class RunDir(LockedFolder):
         if success:
             write_atomic(self.path / "_SUCCESS", b"")
         else:
-            self._remove("_SUCCESS")
+            remove_files(self.path, "_SUCCESS")
 
     def _make_folders(self) -> None:
         try:
             self._data.mkdir(exist_ok=True)
             self._done.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
-
-    def _remove(self, *patterns: str) -> None:
-        try:
-            for pattern in patterns:
-                for file in self.path.glob(pattern):
-                    file.unlink()
         except OSError as error:
             raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
 

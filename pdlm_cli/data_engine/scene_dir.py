@@ -14,9 +14,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pdlm_cli.atomic import write_atomic
+from pdlm_cli.atomic import remove_files, write_atomic
 from pdlm_cli.data_engine.records import SceneRecord
-from pdlm_cli.errors import ConfigError, OutputError
+from pdlm_cli.errors import ConfigError
 from pdlm_cli.lock import LockedFolder
 
 _OURS = (
@@ -63,7 +63,7 @@ class SceneDir(LockedFolder):
         for name, content in files.items():
             write_atomic(self.path / name, content)
         write_atomic(self._state / "stats.json", _json(stats))
-        self._remove("_scenes/records/*")
+        remove_files(self.path, "_scenes/records/*")
 
     def _refuse_strangers(self) -> None:
         if self.path.is_dir() and any(self.path.iterdir()) and not self._state.is_dir():
@@ -78,16 +78,8 @@ class SceneDir(LockedFolder):
                     "choose another folder"
                 )
             return
-        self._remove(*_OURS)
+        remove_files(self.path, *_OURS)
         write_atomic(path, _json(settings))
-
-    def _remove(self, *patterns: str) -> None:
-        try:
-            for pattern in patterns:
-                for file in self.path.glob(pattern):
-                    file.unlink()
-        except OSError as error:
-            raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
 
 
 def write_records(folder: Path, shard: int, records: list[SceneRecord]) -> None:
