@@ -31,6 +31,7 @@ from pdlm_cli.training.muon import MuonAdamW
 from pdlm_cli.training.run_folder import RunFolder
 from pdlm_cli.training.samples import Sample, Samples, settle_worker
 from pdlm_cli.training.start import parameter_groups, recompute_activations
+from pdlm_cli.training.zero import deepspeed_configuration, whole_outside_blocks
 
 
 def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: int) -> TrainingArguments:
@@ -45,7 +46,7 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: 
         lr_scheduler_type="cosine",
         warmup_steps=math.ceil(job.optimizer.warmup * steps),
         max_grad_norm=job.optimizer.clip,
-        bf16=job.precision == "bf16",
+        bf16=job.precision == "bf16" and job.deepspeed is None,  # whose engine casts by itself
         logging_steps=job.report.log,
         logging_nan_inf_filter=False,
         eval_strategy="steps" if job.report.eval else "no",
@@ -60,7 +61,7 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: 
         ddp_find_unused_parameters=job.objective == "words",  # which pass by the decoder's blocks
         fsdp="full_shard" if sharded else None,
         fsdp_config=dict(FSDP2) if sharded else None,
-        deepspeed=job.deepspeed,
+        deepspeed=deepspeed_configuration(job),
     )
 
 
