@@ -22,7 +22,7 @@ def check_deepspeed(job: TrainJob, checkpoint: Path | None, processes: int) -> N
         return
     _settings(job.deepspeed)
     if importlib.util.find_spec("deepspeed") is None:
-        raise ConfigError("deepspeed: it is not installed; pip install deepspeed, or use strategy: fsdp2 instead")
+        raise ConfigError("deepspeed: it is not installed; pip install 'pdlm[deepspeed]', or use strategy fsdp2")
     shares = processes if checkpoint is None else len(list(checkpoint.glob(SHARES)))
     if shares != processes:
         raise ConfigError(f"deepspeed: {checkpoint} goes on with {shares} processes, as it began; found {processes}")

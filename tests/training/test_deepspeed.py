@@ -112,5 +112,5 @@ def test_what_deepspeed_cannot_do_is_said(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="either deepspeed or strategy fsdp2"):
         begin(FILES[2], strategy="fsdp2")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="pip install deepspeed"):
+    with pytest.raises(ConfigError, match=r"pip install 'pdlm\[deepspeed\]'"):
         begin(FILES[2])
