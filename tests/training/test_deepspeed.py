@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from model.pdlm import load_model
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.checkpoints import TRAINED
+from pdlm_cli.training.run_folder import RunFolder
+from pdlm_cli.training.trainer import training_arguments
 from pdlm_cli.training.zero import check_deepspeed
 from tests.cli.support import REPOSITORY
 from tests.training.support import (
@@ -86,6 +88,13 @@ def test_zero3_computes_in_bf16_over_fp32_weights_with_activations_recomputed(tm
     for name, value in weights(two).items():
         assert kept[name].dtype == torch.float32
         assert torch.equal(value, kept[name].to(torch.bfloat16))
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_where_there_is_no_gpu_processes_share_a_batch_on_the_cpu(tmp_path, device):
+    settings = job(squares(tmp_path / "data", 3), tmp_path / "out", device=device)
+    arguments = training_arguments(settings, RunFolder(tmp_path / "out", writer=True), steps=2, processes=2)
+    assert arguments.use_cpu == (device == "cpu" or not torch.accelerator.is_available())
 
 
 def test_what_deepspeed_cannot_do_is_said(tmp_path, monkeypatch):
