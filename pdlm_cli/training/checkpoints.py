@@ -2,12 +2,14 @@
 
     one process, DDP  model.safetensors, config and tokenizer: a checkpoint like any other     optimizer.pt
     ... with LoRA     trained.safetensors: what is trained, to be put over the start           optimizer.pt
+    ZeRO              as of DDP, and in global_stepN/ what DeepSpeed goes on with, shares of as many processes
     FSDP2             pytorch_model_fsdp_0/: every parameter in shards, config and tokenizer   optimizer_0/
 
-A run may go on under another strategy: weights are read whole, before the model is sharded, and the optimizer's state
-is put together or cut as needed.
+A run may go on under another strategy, DeepSpeed's excepted: weights are read whole, before the model is sharded, and
+the optimizer's state is put together or cut as needed.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,11 @@ def load_trained(folder: Path) -> PerceptionDLMBase:
     return model
 
 
-def save_trained_part(model: nn.Module, folder: Path) -> None:
-    """Write the parameters that learn."""
+def save_trained_part(model: nn.Module, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write the parameters that learn. weights: whole ones, where those of the model are shards."""
     folder.mkdir(parents=True, exist_ok=True)
-    learnt = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    own = dict(model.named_parameters())
+    learnt = {name: (weights or own)[name].detach() for name, value in own.items() if value.requires_grad}
     save_file(learnt, folder / TRAINED)
 
 

@@ -6,6 +6,7 @@ from model.pdlm import PerceptionDLMBase
 from model.words import aims
 from pdlm_cli.flops import multiplied
 from pdlm_cli.training.collate import TrainingBatch
+from pdlm_cli.training.sharding import whole_size
 from pdlm_cli.training.start import parameter_counts
 
 # Values kept for the backward pass per token and block, in widths: inputs of norms and projections, attention, MLP.
@@ -39,7 +40,7 @@ def batch_flops(model: PerceptionDLMBase, inputs: TrainingBatch) -> float:
         learns = learns or any(parameter.requires_grad for _, parameter in parameters)
         for name, parameter in parameters:
             back = learns and "patch_embedding" not in name  # before which there are only pixels
-            total += (2 + 2 * back + 2 * parameter.requires_grad) * parameter.numel() * rows[part]
+            total += (2 + 2 * back + 2 * parameter.requires_grad) * whole_size(parameter) * rows[part]
     return total
 
 

@@ -55,8 +55,7 @@ class Prepared:
 
 def prepare(job: TrainJob, checkpoint: Path | None = None) -> Prepared:
     """Load or make the model, freeze what the job says, open the data. Raises PdlmError."""
-    if job.deepspeed is not None:
-        check_deepspeed(job.deepspeed)
+    check_deepspeed(job, checkpoint, process_count())
     check_reporting(job.report.to)
     model = _model(job, checkpoint)
     regions = model.config.regions

@@ -23,7 +23,7 @@ from pdlm_cli.training.job import TrainJob
 
 COMPLETE = "complete.json"
 # What may differ between a run and its continuation: where and how fast it runs, not what it computes.
-FREE = ("output", "device", "micro_batch", "strategy", "deepspeed", "gradient_checkpointing")
+FREE = ("output", "device", "micro_batch", "strategy", "gradient_checkpointing")
 
 
 class RunFolder:

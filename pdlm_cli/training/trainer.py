@@ -1,8 +1,7 @@
 """transformers' Trainer over our batches: what it is told, and the few places where it is led another way."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import torch
 import torch.distributed as dist
 from accelerate import DistributedType, PartialState
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -30,7 +28,9 @@ from pdlm_cli.training.meter import Meter
 from pdlm_cli.training.muon import MuonAdamW
 from pdlm_cli.training.run_folder import RunFolder
 from pdlm_cli.training.samples import Sample, Samples, settle_worker
+from pdlm_cli.training.sharding import gathered, is_sharded
 from pdlm_cli.training.start import parameter_groups, recompute_activations
+from pdlm_cli.training.zero import deepspeed_configuration, on_cpu
 
 
 def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: int) -> TrainingArguments:
@@ -45,7 +45,7 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: 
         lr_scheduler_type="cosine",
         warmup_steps=math.ceil(job.optimizer.warmup * steps),
         max_grad_norm=job.optimizer.clip,
-        bf16=job.precision == "bf16",
+        bf16=job.precision == "bf16" and job.deepspeed is None,  # whose engine casts by itself
         logging_steps=job.report.log,
         logging_nan_inf_filter=False,
         eval_strategy="steps" if job.report.eval else "no",
@@ -56,11 +56,11 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: 
         seed=job.seed % 2**32,
         disable_tqdm=True,
         remove_unused_columns=False,
-        use_cpu=job.device == "cpu",
+        use_cpu=on_cpu(job),
         ddp_find_unused_parameters=job.objective == "words",  # which pass by the decoder's blocks
         fsdp="full_shard" if sharded else None,
         fsdp_config=dict(FSDP2) if sharded else None,
-        deepspeed=job.deepspeed,
+        deepspeed=deepspeed_configuration(job),
     )
 
 
@@ -156,11 +156,10 @@ class PdlmTrainer(Trainer):
         held_out = self.parts.held_out
         assert held_out is not None
         metrics = held_out.losses(self.model_wrapped, self.args.device)
-        writer = self.args.process_index == 0
-        captions = self.parts.job.objective != "words" and not self.is_deepspeed_enabled
-        if captions and (writer or self.is_fsdp_enabled):  # shards of a block are gathered by all together
+        writer, sharded = self.args.process_index == 0, is_sharded(self.plain_model)
+        if self.parts.job.objective != "words" and (writer or sharded):  # shards are gathered by all together
             folder = self.parts.folder.samples if writer else None
-            cache = "none" if self.is_fsdp_enabled else "auto"  # with one, parts of blocks are called by themselves
+            cache = "none" if sharded else "auto"  # with one, parts of blocks are called by themselves
             with gathered(self.plain_model):
                 metrics |= held_out.write_captions(self.plain_model, folder, self.state.global_step, cache)
         self.log(metrics)
@@ -193,12 +192,12 @@ class PdlmTrainer(Trainer):
         return epoch.number + row / len(epoch)
 
     def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Tensor] | None = None) -> None:
-        """Whole weights of a checkpoint; sharded ones are not written here."""
+        """Whole weights of a checkpoint; those that FSDP2 shards are not written here. state_dict: of ZeRO."""
         if not self.args.should_save:
             return
         folder = output_dir or self.args.output_dir
-        if self.parts.job.lora is not None and not self.is_deepspeed_enabled:
-            save_trained_part(self.plain_model, Path(folder))
+        if self.parts.job.lora is not None:
+            save_trained_part(self.plain_model, Path(folder), state_dict)
         else:
             self.plain_model.save_pretrained(folder, state_dict=state_dict)
 
@@ -231,27 +230,14 @@ class PdlmTrainer(Trainer):
         that is done with it: it has the precision of the export afterwards."""
         job = self.parts.job
         state = self.accelerator.get_state_dict(self.model_wrapped)
-        if job.lora is not None and self.args.should_save:
+        if not self.args.should_save:
+            return
+        if job.lora is not None:
             state = merged(state, job.lora)
         if job.export == "bf16":
             self.plain_model.to(torch.bfloat16)  # which its config states
             state = {name: value.to(torch.bfloat16) for name, value in state.items()}
-        if self.args.should_save:
-            self.plain_model.save_pretrained(folder, state_dict=state)
-
-
-@contextmanager
-def gathered(model: nn.Module) -> Iterator[None]:
-    """What FSDP2 shards of a model outside of its blocks is whole meanwhile, so that parts of the model can be called
-    one by one. Blocks gather themselves when they are called."""
-    if not isinstance(model, FSDPModule):
-        yield
-        return
-    model.unshard()
-    try:
-        yield
-    finally:
-        model.reshard()
+        self.plain_model.save_pretrained(folder, state_dict=state)
 
 
 class Watcher(TrainerCallback):

@@ -1,6 +1,5 @@
 """Files for clusters: they are whole, and the command lines in them start, stop and resume a run here."""
 
-import json
 import os
 import re
 import signal
@@ -9,21 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
-from accelerate.utils.deepspeed import HfDeepSpeedConfig
-from transformers import TrainingArguments
-from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
 
-from model.sizes import random_model
-from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.job import load_job
 from tests.cli.support import REPOSITORY
-from tests.training.support import ENVIRONMENT, finish, interrupt, interruptible, job, losses, squares, train
+from tests.training.support import ENVIRONMENT, finish, interrupt, interruptible, losses, squares
 
 DEPLOY = REPOSITORY / "jobs/deploy"
 SBATCH, KUBERNETES = DEPLOY / "slurm/train.sbatch", DEPLOY / "kubernetes/train.yaml"
-ZERO = sorted((DEPLOY / "deepspeed").glob("*.json"))
 
 # Slurm on one machine: srun runs its command in a process group of its own, scancel signals all of that.
 SLURM = {
@@ -126,30 +118,3 @@ def test_the_pods_of_the_kubernetes_job_find_each_other_and_have_time_for_a_chec
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
     load_job(REPOSITORY / container["command"][-2])
     assert container["command"][-1] == "--resume"
-
-
-@pytest.mark.parametrize("file", ZERO, ids=lambda file: file.stem)
-def test_the_trainer_can_complete_deepspeed_configurations(file, tmp_path):
-    """With transformers' own functions; the class itself needs DeepSpeed."""
-    functions = {name: value for name, value in vars(HfTrainerDeepSpeedConfig).items() if not name.startswith("__")}
-    config = type("Configuration", (HfDeepSpeedConfig,), functions)(str(file))
-    config._dtype, config.mismatches = None, []
-    arguments = TrainingArguments(
-        output_dir=str(tmp_path), per_device_train_batch_size=2, gradient_accumulation_steps=4, bf16=True, use_cpu=True
-    )
-    config.trainer_config_process(arguments)
-    config.trainer_config_finalize(arguments, random_model("tiny"), 100)
-    assert "auto" not in json.dumps(config.config)
-    assert config.config["gradient_accumulation_steps"] == 4
-    assert config.config["zero_optimization"]["stage"] == int(file.stem[-1])
-
-
-def test_deepspeed_that_is_not_there_is_said(tmp_path, monkeypatch):
-    data = squares(tmp_path / "data", 3)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="pip install deepspeed"):
-        train(job(data, tmp_path / "out", deepspeed=str(ZERO[0])))
-    with pytest.raises(ConfigError, match=r"none\.json cannot be read"):
-        train(job(data, tmp_path / "out", deepspeed="none.json"))
-    with pytest.raises(ValueError, match="either deepspeed or strategy fsdp2"):
-        job(data, tmp_path / "out", deepspeed=str(ZERO[0]), strategy="fsdp2")
