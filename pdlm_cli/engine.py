@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pdlm_cli.checkpoints import named_or_shipped, weights_sha256
-from pdlm_cli.device import DTYPES, device_errors, pick_device, pick_dtype, place
+from pdlm_cli.device import DTYPES, device_errors, free_memory, pick_device, pick_dtype, place
 from pdlm_cli.errors import ConfigError, DeviceError, PassErrorCode
 from pdlm_cli.logs import log
 
@@ -190,5 +190,6 @@ def _lanes(model: "PerceptionDLM", settings: "DecodeSettings") -> int | None:
 
     if model.device.type != "cuda":
         return None
+    free_memory()  # torch holds on to what weights have passed through while they were stored small
     free, _ = torch.cuda.mem_get_info(model.device)
     return passes_that_fit(free, model.config, settings, model.dtype.itemsize)

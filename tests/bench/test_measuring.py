@@ -23,7 +23,7 @@ from pdlm_cli.bench.timing import Case, measure
 from pdlm_cli.bench.usage import Meter
 from pdlm_cli.bench.verdicts import judge
 from pdlm_cli.errors import InputError
-from tests.bench.support import RATES, point
+from tests.bench.support import RATES, long_run_points, point
 
 
 class Counter:
@@ -174,11 +174,6 @@ def measured(steps: float = 8) -> list[Point]:
     return [*pictures, point("pdlm", 1, (1.0, 1.0)), whole, *long_run_points(100, 105)]
 
 
-def long_run_points(early: int | None, late: int | None) -> list[Point]:
-    held = {10: early, 100: late}
-    return [point("pdlm caption", at, (1.0,), axis=AXIS, peak_rss_bytes=rss) for at, rss in held.items()]
-
-
 def test_targets_are_ratios_of_one_run() -> None:
     verdicts = judge(measured(), SceneSteps(7.4, 91.0, 91.2, 100), [20.0], on_gpu=False)
     figures = {own.target.name: own.figure for own in verdicts if own.target.where == "cpu"}
@@ -195,6 +190,20 @@ def test_targets_are_ratios_of_one_run() -> None:
     }
     assert [own.distance for own in verdicts] == [*["✓"] * 4, "1.25x short", *["✓"] * 4, *["needs a GPU"] * 7]
     assert len(CPU_TARGETS) == 9
+
+
+def test_on_a_gpu_its_own_targets_are_judged_and_those_of_the_cpu_only_where_they_are_of_it() -> None:
+    load = [
+        point("paradlc", 103, (20.0, 22.0), axis="passes", of_roofline=0.6),
+        point("paradlc, ten steps", 103, (15.4,), axis="passes"),
+    ]
+    verdicts = judge([*measured(), *load], SceneSteps(7.4, 91.0, 91.2, 100), [20.0], on_gpu=True)
+    found = {(own.target.name, own.target.where): own.distance for own in verdicts}
+    assert found["paradlc", "cuda"] == found["paradlc roofline", "cuda"] == "✓"
+    assert found["paradlc adaptive", "cuda"] == "1.10x too much"
+    assert found["growth", "cuda"] == "1.43x too much"
+    assert found["cache", "cpu"] == "not measured"
+    assert found["memory", "cpu"] == "✓"
 
 
 def test_memory_that_nobody_can_say_is_not_judged() -> None:
