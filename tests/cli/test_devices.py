@@ -47,7 +47,13 @@ def test_memory_that_torch_holds_for_nothing_counts_as_free(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**15 - sum(held), 10**15))
     config, dtype = load_engine(None, "cpu", "fp32", {}).model.config, torch.float32
     on_gpu: Any = SimpleNamespace(config=config, dtype=dtype, device=torch.device("cuda"))
-    assert engine._lanes(on_gpu, DecodeSettings()) == 16
+    lanes, planned = engine._plan_memory(on_gpu, DecodeSettings())
+    assert lanes == 16
+    assert planned.startswith("931322.6 GiB free") and planned.endswith("16 passes at once")
+
+
+def test_a_run_says_how_memory_was_planned() -> None:
+    assert load_engine(None, "cpu", "fp32", DECODE).facts["memory"] == "not planned on the CPU"
 
 
 @pytest.fixture
