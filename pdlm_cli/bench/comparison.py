@@ -91,10 +91,11 @@ def compare(first: Path, second: Path, log_format: str) -> str:
 
 
 def _rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
-    heads = [differences[0].axis, "", "A, s", "B, s", "change", "noise", ""]
+    axes = {own.axis for own in differences}
+    heads = [axes.pop() if len(axes) == 1 else "where", "", "A, s", "B, s", "change", "noise", ""]
     return heads, [
         [
-            f"{own.value:g}",
+            f"{own.value:g}" if heads[0] == own.axis else f"{own.axis} {own.value:g}",
             own.contender,
             f"{own.before:.4g}",
             f"{own.after:.4g}",

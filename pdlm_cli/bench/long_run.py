@@ -18,7 +18,7 @@ REGIONS, QUICK_REGIONS = 100_000, 5_000
 OF_A_PICTURE, SIDE = 50, 32
 EARLY, PARTS = 10, 100  # parts that are done when memory is looked at first, and all of them
 EVERY_S = 0.05
-AXIS = "% of a long run"
+AXIS = "% of the regions"
 
 
 def long_run(quick: bool) -> list[Point]:

@@ -133,12 +133,15 @@ def notes(points: Sequence[Point]) -> list[str]:
 
 
 def rich_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Words to the left, numbers to the right."""
-    text = [all(not any(char.isdigit() for char in row[place][:2]) for row in rows) for place in range(len(heads))]
-    columns = [
-        Column(head, justify="left" if left else "right", no_wrap=not left or len(head) < 3)
-        for head, left in zip(heads, text, strict=True)
-    ]
+    """Words to the left, numbers to the right. Lines are broken between words alone."""
+    columns = []
+    for place, head in enumerate(heads):
+        cells = [row[place] for row in rows]
+        left = not any(char.isdigit() for cell in cells for char in cell.removeprefix("± ")[:2])
+        longest = max((len(word) for cell in (head, *cells) for word in cell.split()), default=0)
+        columns.append(
+            Column(head, justify="left" if left else "right", no_wrap=not left or len(head) < 3, min_width=longest)
+        )
     table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(*row)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from pdlm_cli.bench import machine
+from pdlm_cli.bench import comparison, machine
 from pdlm_cli.bench.comparison import compare, compare_points
 from pdlm_cli.bench.contenders import Outcome
 from pdlm_cli.bench.long_run import AXIS
 from pdlm_cli.bench.points import Point, points_bytes, read_points
 from pdlm_cli.bench.roofline import Phase
 from pdlm_cli.bench.scene_steps import SceneSteps
-from pdlm_cli.bench.table import terminal_table
+from pdlm_cli.bench.table import rich_table, target_rows, terminal_table
 from pdlm_cli.bench.targets import CPU_TARGETS, Target, Verdict, verdict
 from pdlm_cli.bench.timing import Case, measure
 from pdlm_cli.bench.usage import Meter
@@ -89,6 +89,26 @@ def test_a_table_leaves_columns_out_before_it_cuts_a_number(width: int) -> None:
     assert "…" not in shown
     assert "plan MB" in shown and "5,000" in shown
     assert ("p99" in shown) == (width == 200)
+
+
+def test_targets_and_differences_fit_into_a_terminal_without_cutting_words() -> None:
+    verdicts = judge(measured(), SceneSteps(7.4, 91.0, 91.2, 100), [20.0], on_gpu=False)
+    heads, rows = target_rows({"targets": [own.to_json() for own in verdicts]})
+    changed = compare_points([point("sequential", seconds=(0.1, 0.9))], [point("sequential", seconds=(0.9, 0.1))])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(rich_table("Targets", heads[:-1], [row[:-1] for row in rows]))
+    console.print(rich_table("a against b", *comparison._rows(changed)))
+    shown = console.export_text()
+    assert "…" not in shown
+    for words in ("preparation", "checkpoint", "± 486.5 %", "within noise"):
+        assert words in shown
+
+
+def test_differences_of_several_axes_say_which() -> None:
+    points = [point(), point("whole", 8, axis="stage")]
+    heads, rows = comparison._rows(compare_points(points, points))
+    assert (heads[0], [row[0] for row in rows]) == ("where", ["regions a picture 1", "stage 8"])
+    assert comparison._rows(compare_points(points[:1], points))[0][0] == "regions a picture"
 
 
 def test_points_come_back_from_parquet_as_they_were(tmp_path: Path) -> None:
