@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pdlm_cli.cores import usable_cores
 from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def place(model: "PerceptionDLM", device: Any, quantize: str | None, *, compiled
     from model.compiled import compile_decoder
     from model.quantize import quantize_decoder
 
+    if device.type == "cpu":
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     torch.backends.cudnn.allow_tf32 = False  # which torch takes for fp32 in convolutions, and nowhere else
     if quantize is not None:
         quantize_decoder(model.language_model.model, quantize, device)

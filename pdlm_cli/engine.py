@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pdlm_cli.checkpoints import named_or_shipped, weights_sha256
-from pdlm_cli.device import DTYPES, device_errors, pick_device, pick_dtype, place
+from pdlm_cli.device import DTYPES, device_errors, free_memory, pick_device, pick_dtype, place
 from pdlm_cli.errors import ConfigError, DeviceError, PassErrorCode
 from pdlm_cli.logs import log
 
@@ -167,28 +167,36 @@ def load_engine(
     assert config.regions is not None
     if config.random_weights:
         log.warning("%s has random weights: its captions are noise, good only to try things", folder)
+    lanes, planned = _plan_memory(model, settings)
     facts = {
         "model": str(folder),
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
         "dtype": dtype,
         "quantize": quantize or "none",
         "compiled": "no" if compile_s is None else f"in {compile_s:.1f} s",
+        "memory": planned,
         "weights": "random" if config.random_weights else "trained",
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
     sizes = config.regions.max_regions, config.tile_size
     sha256 = weights_sha256(folder, quantize)
-    return ModelEngine(model, settings, *sizes, sha256, facts, _lanes(model, settings))
+    return ModelEngine(model, settings, *sizes, sha256, facts, lanes)
 
 
-def _lanes(model: "PerceptionDLM", settings: "DecodeSettings") -> int | None:
-    """Passes that fit the memory that the weights have left free; on the CPU the caller says how many."""
+def _plan_memory(model: "PerceptionDLM", settings: "DecodeSettings") -> tuple[int | None, str]:
+    """Passes that fit the memory that the weights have left free, and what was planned in words; on the CPU the caller
+    says how many."""
     import torch
 
-    from model.memory import passes_that_fit
+    from model.memory import pass_bytes, passes_that_fit
 
     if model.device.type != "cuda":
-        return None
+        return None, "not planned on the CPU"
+    free_memory()  # torch holds on to what weights have passed through while they were stored small
     free, _ = torch.cuda.mem_get_info(model.device)
-    return passes_that_fit(free, model.config, settings, model.dtype.itemsize)
+    config, element = model.config, model.dtype.itemsize
+    lanes, one = passes_that_fit(free, config, settings, element), pass_bytes(config, settings, element)
+    planned = f"{free / 2**30:.1f} GiB free, {one / 2**30:.2f} GiB a pass: {lanes} passes at once"
+    log.info("memory of %s: %s", model.device, planned)
+    return lanes, planned

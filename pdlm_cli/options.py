@@ -1,6 +1,5 @@
 """Options that several commands share, as decorators. Light to import: only names and types."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from pdlm_cli import inputs
+from pdlm_cli.cores import usable_cores
 from pdlm_cli.local_path import LocalPath
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -276,7 +276,7 @@ def logging_options(command: Command) -> Command:
 
 def default_workers() -> int:
     """One core stays with the thread that feeds the model."""
-    return max(1, min(8, (os.cpu_count() or 1) - 1))
+    return max(1, min(8, usable_cores() - 1))
 
 
 def _check_shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:

@@ -48,7 +48,7 @@ def charts_of(points: Sequence[Point], facts: dict[str, object]) -> list[Chart]:
             _lines(points, "latency", "Time of a picture", axis, "seconds", _seconds),
         ]
     if bench == "parallelism":
-        return [_lines(points, "parallelism", "Four masks, so many a pass", axis, "seconds a picture", _seconds)]
+        return [_lines(points, "parallelism", "Time of a picture with four masks", axis, "seconds a picture", _seconds)]
     if bench in ("steps", "length"):
         words = {"steps": "denoising steps", "length": "slots of a caption"}[bench]
         return [_lines(points, bench, f"Time of a picture over {words}", words, "seconds", _seconds)]

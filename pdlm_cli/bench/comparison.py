@@ -15,24 +15,31 @@ from pdlm_cli.errors import InputError
 # Two-sided 95 % of Student's t, by degrees of freedom; beyond the last as of a normal distribution.
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
 NORMAL = 1.96
-COMPARED = ("model", "weights", "vocabulary", "device", "cpu", "threads", "dtype", "torch", "pdlm", "tiles", "steps")
+COMPARED = (
+    *("model", "weights", "parameters", "vocabulary", "attention", "dtype", "quantize", "compiled", "tiles"),
+    *("steps", "length", "prompt", "sampler", "threshold", "factor", "entropy", "stable", "temperature", "top_p"),
+    *("top_k", "cfg_scale", "cache", "workers", "pictures", "cpu", "cores", "threads", "device", "system", "python"),
+    *("pdlm", "torch", "cuda", "driver", "transformers", "numpy", "pillow"),
+)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """change: of B against A, as a share of A; below 0 is faster. noise: half of its 95 % interval, None where a point
-    was measured once and nobody knows."""
+    """change: of B against A, as a share of A, below 0 is faster; None where A took no time, as a stage may. noise:
+    half of its 95 % interval, None where a point was measured once and nobody knows."""
 
     contender: str
     axis: str
     value: float
     before: float
     after: float
-    change: float
+    change: float | None
     noise: float | None
 
     @property
     def verdict(self) -> str:
+        if self.change is None:
+            return "took no time in A"
         if self.noise is None:
             return "measured once: noise unknown"
         if abs(self.change) <= self.noise:
@@ -48,9 +55,8 @@ def compare_points(before: Sequence[Point], after: Sequence[Point]) -> list[Diff
 
 def _difference(before: Point, after: Point) -> Difference:
     first, second = fmean(before.seconds), fmean(after.seconds)
-    return Difference(
-        before.contender, before.axis, before.value, first, second, second / first - 1, _noise(before, after)
-    )
+    change, noise = (second / first - 1, _noise(before, after)) if first else (None, None)
+    return Difference(before.contender, before.axis, before.value, first, second, change, noise)
 
 
 def _noise(before: Point, after: Point) -> float | None:
@@ -85,14 +91,15 @@ def compare(first: Path, second: Path, log_format: str) -> str:
 
 
 def _rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
-    heads = [differences[0].axis, "", "A, s", "B, s", "change", "noise", ""]
+    axes = {own.axis for own in differences}
+    heads = [axes.pop() if len(axes) == 1 else "where", "", "A, s", "B, s", "change", "noise", ""]
     return heads, [
         [
-            f"{own.value:g}",
+            f"{own.value:g}" if heads[0] == own.axis else f"{own.axis} {own.value:g}",
             own.contender,
             f"{own.before:.4g}",
             f"{own.after:.4g}",
-            f"{100 * own.change:+.1f} %",
+            "" if own.change is None else f"{100 * own.change:+.1f} %",
             "" if own.noise is None else f"± {100 * own.noise:.1f} %",
             own.verdict,
         ]
@@ -102,8 +109,9 @@ def _rows(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]
 
 def _notes(before: Mapping[str, Any], after: Mapping[str, Any], common: int, most: int) -> list[str]:
     """What else differs between the two: then it is not the program alone that was compared."""
-    changed = [name for name in COMPARED if before.get(name) != after.get(name)]
-    found = [f"{name} was {before.get(name)} in A and is {after.get(name)} in B" for name in changed]
+    said = [name for name in COMPARED if name in before and name in after]  # older versions say less
+    changed = [name for name in said if before[name] != after[name]]
+    found = [f"{name} was {before[name]} in A and is {after[name]} in B" for name in changed]
     rate = after["flop_per_second"] / before["flop_per_second"] - 1
     if abs(rate) > 0.05:
         found.append(

@@ -30,7 +30,8 @@ def draw(chart: Chart, form: str) -> bytes:
     with matplotlib.rc_context(style):
         bars = chart.kind == "bars"
         height = 1.1 + 0.36 * len(chart.series[0].places) if bars else 3.6
-        figure = Figure(figsize=(6.4, height), layout="constrained")
+        width = 6.4 if len(chart.series) == 1 else 7.6  # with room for who is who
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         axes.set_title(chart.title)
         axes.set_xlabel(chart.axis)
@@ -67,11 +68,16 @@ def _lines(axes: Any, chart: Chart) -> None:
     lowest = min(value for series in chart.series for value in series.values)
     highest = max(value for series in chart.series for value in series.high)
     if lowest > 0 and highest / lowest > 20:
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # not powers of ten
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(0, 1.06 * highest)  # with room for the marks of the highest
     if len(chart.series) > 1:
-        axes.legend(frameon=False, fontsize=9)
+        axes.figure.legend(loc="outside right upper", frameon=False, fontsize=9)  # where no line can lie behind it
 
 
 def _bars(axes: Any, chart: Chart) -> None:
@@ -85,7 +91,9 @@ def _bars(axes: Any, chart: Chart) -> None:
     axes.barh(places, series.values, 0.66, xerr=away, ecolor=SOFT, color=[SHORT if own else COLORS[0] for own in short])
     most = max(series.high)
     for place, value, high in zip(places, series.values, series.high, strict=True):
-        axes.text(high + 0.012 * most, place, f"{value:.2g}" if value < 10 else f"{value:.0f}", va="center", fontsize=9)
+        number = f"{value:.3g}" if value < 10 else f"{value:.0f}"
+        over = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a goal that stands behind it
+        axes.text(high + 0.012 * most, place, number, va="center", fontsize=9, bbox=over)
     axes.set_yticks(list(places), series.places)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, 1.1 * most)

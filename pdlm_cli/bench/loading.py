@@ -1,4 +1,4 @@
-"""From nothing to the first caption, in a process of its own: `python -m pdlm_cli.bench.loading CHECKPOINT ...`."""
+"""From nothing to the first caption, in a process of its own: `python -m pdlm_cli.bench.loading JSON`."""
 
 import json
 import subprocess
@@ -59,12 +59,19 @@ def checkpoint_folder(session: Session) -> Iterator[str]:
 
 
 def _one_process(folder: str, session: Session) -> dict[str, float]:
-    model = session.subject.model
-    scene = session.scene(1)
+    model, job = session.subject.model, session.job
     dtype = next(name for name, full in DTYPES.items() if full == str(model.dtype).removeprefix("torch."))
-    asked = [folder, str(model.device), dtype, str(scene.tiles), session.job.quantize or "", str(time.time())]
+    engine = {
+        "checkpoint": folder,
+        "device": str(model.device),
+        "dtype": dtype,
+        "decode": dict(job.decode),
+        "quantize": job.quantize,
+        "compiled": job.compiled,
+    }
+    asked = json.dumps({"engine": engine, "tiles": session.scene(1).tiles, "began": time.time()})
     done = subprocess.run(  # nosec B603 # this very program, no shell
-        [sys.executable, "-m", "pdlm_cli.bench.loading", *asked], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pdlm_cli.bench.loading", asked], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise DeviceError(f"a process that was to load the model failed: {done.stderr.strip()[-400:]}")
@@ -73,15 +80,15 @@ def _one_process(folder: str, session: Session) -> dict[str, float]:
 
 
 def main() -> None:
-    folder, device, dtype, tiles, quantize, began = sys.argv[1:]
+    asked = json.loads(sys.argv[1])
     from model.decode import caption_passes
     from pdlm_cli.bench.workload import draw_scene
     from pdlm_cli.engine import load_engine
 
-    times = [float(began), time.time()]
-    engine = load_engine(folder, device, dtype, {}, quantize=quantize or None)
+    times = [asked["began"], time.time()]
+    engine = load_engine(**asked["engine"])
     times.append(time.time())
-    scene = draw_scene(engine.model.config, int(tiles), 1)
+    scene = draw_scene(engine.model.config, asked["tiles"], 1)
     passes = scene.passes(engine.model.config, 1)
     for _ in range(2):
         caption_passes(engine.model, passes, engine.settings)

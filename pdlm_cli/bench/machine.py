@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy
+import PIL
+
 from model.clock import now
 from pdlm_cli import __version__
 
@@ -56,18 +59,24 @@ def machine_facts(device: Any, dtype: Any) -> dict[str, Any]:
     import torch
     import transformers
 
+    on_gpu = device.type == "cuda"
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "load_before": round(os.getloadavg()[0], 2),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "device_memory_bytes": torch.cuda.get_device_properties(device).total_memory if on_gpu else None,
         "dtype": str(dtype).removeprefix("torch."),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "pdlm": __version__,
         "torch": torch.__version__,
+        "cuda": torch.version.cuda if on_gpu else None,
         "transformers": transformers.__version__,
+        "numpy": numpy.__version__,
+        "pillow": PIL.__version__,
     }
 
 

@@ -32,6 +32,7 @@ def memory(session: Session) -> list[Point]:
         return Case("pdlm", "passes a batch", count, regions, regions * settings.length, run, images=count)
 
     on_gpu = model.device.type == "cuda"
+    caption_passes(model, session.scene(1).passes(model.config, 1), settings)  # which loads what is never given back
     held = torch.cuda.memory_allocated(model.device) if on_gpu else resident_bytes()
     one = pass_bytes(model.config, settings, model.dtype.itemsize)
     session.facts |= {"held_before_bytes": held, "planned_bytes_a_pass": one}

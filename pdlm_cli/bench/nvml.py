@@ -29,6 +29,12 @@ class Gauge:
         self._nvml = nvml
         self._gpu = nvml.nvmlDeviceGetHandleByUUID(uuid)
 
+    @property
+    def driver(self) -> str | None:
+        """Its version."""
+        version: str | None = self._ask(self._nvml.nvmlSystemGetDriverVersion)
+        return version
+
     def read(self) -> Reading:
         nvml, gpu = self._nvml, self._gpu
         return Reading(

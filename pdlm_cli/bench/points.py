@@ -22,10 +22,11 @@ class Point:
     repeat, warm-up left out. encode_seconds: of them, vision and RoI features. images, regions, tokens: of a repeat;
     tokens are caption slots written. steps: forwards of the decoder that a caption took. measured: share of the work
     that was run, 1 for all; the rest is the same work again and was counted, not run. flop, moved_bytes: counted from
-    the config. of_roofline: the least time that they allow on this machine over the median time.
+    the config. of_matrix_rate, of_bandwidth: both a second, as shares of what this machine does. of_roofline: the least
+    time that they allow on it over the median time.
     cpu_seconds: of this process. peak_rss_bytes, peak_device_bytes: the most held. planned_bytes: the most that was
-    planned for. joules, watts, utilization (0 to 1), sm_mhz, memory_mhz: of the GPU. All these are None where nobody
-    can say, or where only a part was run.
+    planned for. joules, watts, utilization (0 to 1), peak_gpu_bytes, sm_mhz, memory_mhz: of the GPU, all that uses it
+    counted. All these are None where nobody can say, or where only a part was run.
     """
 
     bench: str
@@ -42,6 +43,8 @@ class Point:
     note: str = ""
     flop: float | None = None
     moved_bytes: float | None = None
+    of_matrix_rate: float | None = None
+    of_bandwidth: float | None = None
     of_roofline: float | None = None
     cpu_seconds: float | None = None
     peak_rss_bytes: int | None = None
@@ -50,6 +53,7 @@ class Point:
     joules: float | None = None
     watts: float | None = None
     utilization: float | None = None
+    peak_gpu_bytes: int | None = None
     sm_mhz: float | None = None
     memory_mhz: float | None = None
 
@@ -64,6 +68,18 @@ class Point:
 
     def quantile(self, share: float) -> float:
         return float(np.quantile(self.seconds, share))
+
+    @property
+    def p90(self) -> float:
+        return self.quantile(0.9)
+
+    @property
+    def p99(self) -> float:
+        return self.quantile(0.99)
+
+    @property
+    def seconds_per_image(self) -> float:
+        return self.median / self.images
 
     @property
     def spread(self) -> float:
@@ -103,6 +119,8 @@ SCHEMA = pa.schema(
         _field("note", pa.string()),
         _field("flop", pa.float64(), "floating-point operations", nullable=True),
         _field("moved_bytes", pa.float64(), "bytes", nullable=True),
+        _field("of_matrix_rate", pa.float64(), "0 to 1", nullable=True),
+        _field("of_bandwidth", pa.float64(), "0 to 1", nullable=True),
         _field("of_roofline", pa.float64(), "0 to 1", nullable=True),
         _field("cpu_seconds", pa.float64(), "s", nullable=True),
         _field("peak_rss_bytes", pa.int64(), "bytes", nullable=True),
@@ -111,6 +129,7 @@ SCHEMA = pa.schema(
         _field("joules", pa.float64(), "J", nullable=True),
         _field("watts", pa.float64(), "W", nullable=True),
         _field("utilization", pa.float64(), "0 to 1", nullable=True),
+        _field("peak_gpu_bytes", pa.int64(), "bytes", nullable=True),
         _field("sm_mhz", pa.float64(), "MHz", nullable=True),
         _field("memory_mhz", pa.float64(), "MHz", nullable=True),
     ]
@@ -137,4 +156,5 @@ def read_points(path: Path) -> tuple[list[Point], dict[str, str]]:
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if metadata.get("pdlm.bench_version") != SCHEMA_VERSION:
         raise InputError(f"{file} is not from this version of `pdlm bench`; measure again")
-    return [Point(**{**row, "seconds": tuple(row["seconds"])}) for row in table.to_pylist()], metadata
+    known = table.select([name for name in table.column_names if name in SCHEMA.names])  # later ones may say more
+    return [Point(**{**row, "seconds": tuple(row["seconds"])}) for row in known.to_pylist()], metadata

@@ -16,7 +16,10 @@ from pdlm_cli.bench.table import notes, part_rows, point_rows, target_rows
 from pdlm_cli.errors import OutputError
 
 SAID = ("measured_at", "model", "vocabulary", "cpu", "cores", "device", "dtype", "torch", "pdlm", "scene_steps")
-SHOWN = ("median", "spread", "regions_per_second", "tokens_per_second", "joules_per_caption")
+SHOWN = (
+    *("median", "p90", "p99", "spread", "seconds_per_image"),
+    *("regions_per_second", "tokens_per_second", "joules_per_caption"),
+)
 
 
 @dataclass(frozen=True)

@@ -115,5 +115,6 @@ def open_session(job: BenchJob, console: Console, log_format: str) -> Session:
     facts = {**subject.facts, **machine_facts(model.device, model.dtype)}
     rates = measure_rates(model.device, model.dtype)
     meter = Meter(model.device, open_gauge(uuid_of(model.device)))
-    facts |= {**rates.facts(), "gpu_gauge": meter.gauge is not None}
+    driver = meter.gauge.driver if meter.gauge is not None else None
+    facts |= {**rates.facts(), "gpu_gauge": meter.gauge is not None, "driver": driver}
     return Session(job, console, log_format, subject, settings, meter, rates, facts)

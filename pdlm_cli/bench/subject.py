@@ -39,6 +39,7 @@ class Subject:
             "model": self.name,
             "weights": "random" if self.random else "trained",
             "quantize": self.quantize or "none",
+            "compiled": self.compile_s is not None,
             "compile_s": self.compile_s,
             "parameters": sum(own.numel() for _, own in named),
             **sizes,

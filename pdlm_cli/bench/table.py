@@ -28,14 +28,16 @@ def _percent(value: float | None) -> str | None:
 COLUMNS: Mapping[str, Cell] = {
     "seconds": lambda own: _number(own.median),
     "±": lambda own: _percent(own.spread) if len(own.seconds) > 1 else None,
-    "p90": lambda own: _number(own.quantile(0.9)) if len(own.seconds) > 1 else None,
-    "p99": lambda own: _number(own.quantile(0.99)) if len(own.seconds) > 1 else None,
-    "s an image": lambda own: _number(own.median / own.images) if own.images > 1 else None,
+    "p90": lambda own: _number(own.p90) if len(own.seconds) > 1 else None,
+    "p99": lambda own: _number(own.p99) if len(own.seconds) > 1 else None,
+    "s an image": lambda own: _number(own.seconds_per_image) if own.images > 1 else None,
     "vision s": lambda own: _number(own.encode_seconds),
     "regions/s": lambda own: _number(own.regions_per_second) if own.regions else None,
     "tokens/s": lambda own: _number(own.tokens_per_second) if own.tokens else None,
     "steps": lambda own: _number(own.steps),
     "of roofline": lambda own: _percent(own.of_roofline),
+    "of matrix rate": lambda own: _percent(own.of_matrix_rate),
+    "of bandwidth": lambda own: _percent(own.of_bandwidth),
     "TFLOP": lambda own: _number(own.flop, 1e12),
     "CPU s": lambda own: _number(own.cpu_seconds),
     "RSS MB": lambda own: _number(own.peak_rss_bytes, 1e6),
@@ -44,7 +46,9 @@ COLUMNS: Mapping[str, Cell] = {
     "J a caption": lambda own: _number(own.joules_per_caption),
     "W": lambda own: _number(own.watts),
     "GPU use": lambda own: _percent(own.utilization),
+    "GPU MB": lambda own: _number(own.peak_gpu_bytes, 1e6),
     "SM MHz": lambda own: _number(own.sm_mhz),
+    "memory MHz": lambda own: _number(own.memory_mhz),
     "run": lambda own: _percent(own.measured) if own.measured < 1 else None,
 }
 # With shorter heads.
@@ -129,12 +133,15 @@ def notes(points: Sequence[Point]) -> list[str]:
 
 
 def rich_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Words to the left, numbers to the right."""
-    text = [all(not any(char.isdigit() for char in row[place][:2]) for row in rows) for place in range(len(heads))]
-    columns = [
-        Column(head, justify="left" if left else "right", no_wrap=not left or len(head) < 3)
-        for head, left in zip(heads, text, strict=True)
-    ]
+    """Words to the left, numbers to the right. Lines are broken between words alone."""
+    columns = []
+    for place, head in enumerate(heads):
+        cells = [row[place] for row in rows]
+        left = not any(char.isdigit() for cell in cells for char in cell.removeprefix("± ")[:2])
+        longest = max((len(word) for cell in (head, *cells) for word in cell.split()), default=0)
+        columns.append(
+            Column(head, justify="left" if left else "right", no_wrap=not left or len(head) < 3, min_width=longest)
+        )
     table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(*row)

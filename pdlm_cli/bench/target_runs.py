@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, replace
 
 from pdlm_cli.bench.end_to_end import e2e
+from pdlm_cli.bench.long_run import long_run
 from pdlm_cli.bench.paradlc import paradlc_cases
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.preparation_cost import milliseconds
@@ -28,6 +29,7 @@ def targets(session: Session) -> list[Point]:
     on_cpu = replace(job, device="cpu", dtype="auto", quantize=None, compiled=False)
     small = replace(on_cpu, bench="e2e", model=None, random_weights=None, warmup=0)
     points += e2e(replace(session, job=small))
+    points += long_run(job.quick)
     session.facts["scene_steps"] = {name: round(value, 2) for name, value in asdict(steps).items()}
     session.facts["parts"] = contributions(session, points)
     verdicts = judge(points, steps, milliseconds(max(5, job.repeats)), on_gpu=on_gpu)

@@ -73,8 +73,6 @@ def measure(
 def _point(bench: str, case: Case, runs: Sequence[tuple[Outcome, Usage]], rates: Rates | None) -> Point:
     outcomes, usages = [outcome for outcome, _ in runs], [usage for _, usage in runs]
     steps = fmean(outcome.steps for outcome in outcomes)
-    phases = case.phases(steps) if case.phases is not None else None
-    flop, moved = total(phases) if phases is not None else (None, None)
     whole = all(outcome.measured == 1 for outcome in outcomes)
     used = _usage(usages) if whole else Usage()
     point = Point(
@@ -90,13 +88,21 @@ def _point(bench: str, case: Case, runs: Sequence[tuple[Outcome, Usage]], rates:
         steps=steps,
         measured=outcomes[0].measured,
         note=case.note or _part_note(outcomes[0].measured),
-        flop=flop,
-        moved_bytes=moved,
         **asdict(used),
     )
-    if phases is None or rates is None:
+    if case.phases is None:
         return point
-    return replace(point, of_roofline=least_seconds(phases, rates) / point.median)
+    phases = case.phases(steps)
+    flop, moved = total(phases)
+    point = replace(point, flop=flop, moved_bytes=moved)
+    if rates is None:
+        return point
+    return replace(
+        point,
+        of_matrix_rate=flop / point.median / rates.flop_per_second,
+        of_bandwidth=moved / point.median / rates.bytes_per_second,
+        of_roofline=least_seconds(phases, rates) / point.median,
+    )
 
 
 def _part_note(measured: float) -> str:

@@ -1,5 +1,6 @@
 """What a stretch of work used: CPU time, memory, and of the GPU energy, power, utilization, clocks."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,9 @@ from typing import Any
 from pdlm_cli.bench.nvml import Gauge, Reading
 
 EVERY_S = 0.02
-STATM = Path("/proc/self/statm")  # resident pages are its second number
-PAGE = 4096
+PROC = Path("/proc")
+STATM = "statm"  # of a process; resident pages are its second number
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Usage:
     joules: float | None = None
     watts: float | None = None
     utilization: float | None = None
+    peak_gpu_bytes: int | None = None
     sm_mhz: float | None = None
     memory_mhz: float | None = None
 
@@ -62,6 +65,8 @@ class Meter:
         if cuda:
             usage.peak_device_bytes = torch.cuda.max_memory_allocated(self.device)
         readings = [reading for _, _, reading in seen]
+        known = (own.memory_bytes for own in readings if own.memory_bytes is not None)
+        usage.peak_gpu_bytes = max(known, default=None)
         usage.joules = _joules([(at, reading) for at, _, reading in seen])
         for name in ("watts", "utilization", "sm_mhz", "memory_mhz"):
             setattr(usage, name, _mean([getattr(reading, name) for reading in readings]))
@@ -77,11 +82,12 @@ class Meter:
             ended.wait(self.every)
 
 
-def resident_bytes() -> int | None:
-    """Memory this process holds, None where the system does not say."""
-    if not STATM.exists():
+def resident_bytes(process: int | str = "self") -> int | None:
+    """Memory that a process holds, None where the system does not say, or where it has just ended."""
+    try:
+        return int((PROC / str(process) / STATM).read_text().split()[1]) * PAGE
+    except OSError:
         return None
-    return int(STATM.read_text().split()[1]) * PAGE
 
 
 def _joules(readings: Sequence[tuple[float, Reading]]) -> float | None:

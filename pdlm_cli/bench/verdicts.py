@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pdlm_cli.bench.long_run import AXIS as LONG_RUN
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.roofline import recomputed_pass
 from pdlm_cli.bench.scene_steps import SceneSteps
@@ -11,7 +12,7 @@ from pdlm_cli.bench.targets import CPU_TARGETS, GPU_TARGETS, Verdict, ratios, ve
 
 AXIS = "regions a picture"  # of the runs that most targets are judged by
 MOST_LOST = 0.5  # points of the scene benchmark that adaptive decoding may cost
-EVERYWHERE = ("preparation", "small checkpoint")
+EVERYWHERE = ("preparation", "small checkpoint", "memory")
 FEWER_STEPS = ("adaptive", "ar adaptive")
 # From one contender to the next one thing changes: its name, and in words.
 PARTS = (
@@ -35,6 +36,8 @@ def judge(
         elif target.name in FEWER_STEPS and steps.lost > MOST_LOST:
             lost = f"the score loses {steps.lost:.2f} points, more than {MOST_LOST}"
             found.append(Verdict(target, None, None, None, lost))
+        elif target.name not in figures:
+            found.append(Verdict(target, None, None, None, "this system does not say what a process holds"))
         else:
             found.append(verdict(target, *figures[target.name]))
     return found
@@ -61,6 +64,9 @@ def _figures(
     [whole] = [point for point in points if point.bench == "e2e" and point.contender == "whole"]
     rates = [whole.regions / seconds for seconds in whole.seconds]
     figures["small checkpoint"] = rates, "loading left out"
+    early, late = sorted((own for own in points if own.axis == LONG_RUN), key=lambda own: own.value)
+    if early.peak_rss_bytes and late.peak_rss_bytes:
+        figures["memory"] = [late.peak_rss_bytes / early.peak_rss_bytes], early.note
     load = {point.contender: point for point in points if point.axis == "passes"}
     if load:
         figures["paradlc"] = load["paradlc"].seconds, ""

@@ -19,7 +19,7 @@ FIELDS = (
     *("values", "baselines", "repeats", "warmup", "pictures", "quick"),
 )
 # Where a measurement has no such option.
-UNSAID = {"values": None, "part_steps": None, "part_regions": None, "pictures": 1}
+UNSAID = {"tiles": None, "values": None, "part_steps": None, "part_regions": None, "pictures": 1}
 # What --quick makes of options that were not given.
 QUICK = {"repeats": 2, "warmup": 1, "pictures": 4, "random_weights": "tiny", "steps": 8, "length": 8, "regions": 3}
 
@@ -32,6 +32,7 @@ def bench() -> None:
     Every measurement writes into --output:
       results.parquet  a row a point, with all repeats: for `pdlm bench compare`
       results.json     the same, with facts about model, machine and versions; its content is the last line of stdout
+      results.md       the tables, for who reads them beside the code
       *.png            charts, if matplotlib is installed
       index.html       a page of all that
 
@@ -51,18 +52,19 @@ def bench() -> None:
 
 @dataclass(frozen=True)
 class Measurement:
-    """short: a line. says: what is measured. examples: command lines. of_scenes: whether drawn scenes are captioned.
-    takes: which options of a sweep mean something here. baselines: where they are not asked for. The rest: defaults of
-    options."""
+    """short: a line. says: what is measured. examples: command lines. varies: in words, if something does. of_scenes:
+    whether drawn scenes are captioned. takes: which options of a sweep mean something here. baselines: where they are
+    not asked for. The rest: defaults of options."""
 
     short: str
     says: str
     examples: tuple[str, ...]
+    varies: str = ""
     regions: int = 6
     baselines: tuple[str, ...] = ()
     repeats: int = 5
     of_scenes: bool = False
-    takes: tuple[str, ...] = ("regions", "values", "baselines", "part")
+    takes: tuple[str, ...] = ("tiles", "regions", "values", "baselines", "part")
 
 
 MEASUREMENTS = {
@@ -75,24 +77,28 @@ MEASUREMENTS = {
             "pdlm bench throughput --baseline released,sequential,ar --repeats 10",
             "pdlm bench throughput --random-weights 100m --vocabulary 4096 --values 1,6",
         ),
+        varies="Regions a picture",
     ),
     "parallelism": Measurement(
         "Four masks a picture, at 1, 2 and 4 a pass.",
         "The same four masks in four passes, in two and in one, one pass after the other (the paper's Figure 1c).",
         ("pdlm bench parallelism --quick", "pdlm bench parallelism --baseline released,ar"),
+        varies="Regions a pass",
         regions=4,
-        takes=("values", "baselines", "part"),
+        takes=("tiles", "values", "baselines", "part"),
     ),
     "steps": Measurement(
         "Time over denoising steps.",
         "Captions in 16, 32, 48 and 64 steps (the paper's Table 9), by its rule, remask, unless --sampler says "
         "otherwise. What steps do to quality, `pdlm eval tradeoff` says.",
         ("pdlm bench steps --quick --values 2,4,8", "pdlm bench steps --baseline released"),
+        varies="Steps",
     ),
     "length": Measurement(
         "Time over the length of captions.",
         "Captions of 16, 32 and 64 slots (the paper's Table 11).",
         ("pdlm bench length --quick --values 4,8", "pdlm bench length --steps 32"),
+        varies="Slots of a caption",
     ),
     "e2e": Measurement(
         "A real run by its stages.",
@@ -108,15 +114,16 @@ MEASUREMENTS = {
         "Memory over passes a batch.",
         "Batches of 1, 2, 4 and 8 full passes: memory that is held at most, beside what is planned for it.",
         ("pdlm bench memory --quick --values 1,2", "pdlm bench memory --device cuda --random-weights 8b"),
+        varies="Passes a batch",
         repeats=1,
-        takes=("values",),
+        takes=("tiles", "values"),
     ),
     "load": Measurement(
         "From nothing to the first caption.",
         "New processes: imports, reading and checking the checkpoint, the first pass and the second.",
         ("pdlm bench load --quick", "pdlm bench load --model CHECKPOINT --repeats 10"),
         regions=1,
-        takes=(),
+        takes=("tiles",),
     ),
     "targets": Measurement(
         "What is to be reached, and what is.",
@@ -128,7 +135,7 @@ MEASUREMENTS = {
         repeats=3,
         of_scenes=True,
         baselines=BASELINES,
-        takes=("regions", "part"),
+        takes=("tiles", "regions", "part"),
     ),
 }
 
@@ -149,7 +156,6 @@ def _options(about: Measurement) -> list[Callable[[Any], Any]]:
         number(
             "--vocabulary", 300, "Tokens of random weights.  [default: of the size; LLaDA's but for tiny]", show="N"
         ),
-        number("--tiles", 1, "Of a picture, thumbnail included.  [default: the most there can be]", show="N"),
         number("--repeats", 1, "Measure every point so often, in turn with the others.", about.repeats),
         number("--warmup", 0, "Do so much before, which does not count.", 1),
         click.option("--quick", is_flag=True, help="A look within minutes: tiny random weights, and little of all."),
@@ -160,8 +166,13 @@ def _options(about: Measurement) -> list[Callable[[Any], Any]]:
         ),
     ]
     of_sweeps = {
+        "tiles": [
+            number("--tiles", 1, "Of a picture, thumbnail included.  [default: the most there can be]", show="N")
+        ],
         "regions": [number("--regions", 1, "Of a picture.", about.regions)],
-        "values": [click.option("--values", metavar="N,N,...", callback=_numbers, help="Other places of what varies.")],
+        "values": [
+            click.option("--values", metavar="N,N,...", callback=_numbers, help=f"{about.varies}, in place of those.")
+        ],
         "baselines": [
             click.option(
                 "--baseline",

@@ -1,10 +1,10 @@
 """`pdlm data`."""
 
-import os
 from pathlib import Path
 
 import click
 
+from pdlm_cli.cores import usable_cores
 from pdlm_cli.data_engine.limits import FORMATS
 from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import json_option, logging_options, scene_options
@@ -39,7 +39,7 @@ def data() -> None:
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    default=lambda: os.cpu_count() or 1,
+    default=usable_cores,
     help="Processes that draw.  [default: one a core]",
 )
 @click.option(

@@ -1,6 +1,5 @@
 """The engine whose model runs in worker processes, one a device."""
 
-import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from PIL import Image
 
 from model.preprocess import prepare_image, prepare_pass
 from pdlm_cli.checkpoints import named_or_shipped
+from pdlm_cli.cores import usable_cores
 from pdlm_cli.devices.messages import Loaded, Start
 from pdlm_cli.devices.recovery import Device, Patience
 from pdlm_cli.engine import PassResult
@@ -63,7 +63,7 @@ def open_workers(
 def _threads(names: Sequence[str]) -> int | None:
     """Workers on the CPU share its cores."""
     on_cpu = sum(name == "cpu" for name in names)
-    return max(1, (os.cpu_count() or 1) // on_cpu) if on_cpu > 1 else None
+    return max(1, usable_cores() // on_cpu) if on_cpu > 1 else None
 
 
 class Fleet:

@@ -16,7 +16,8 @@ from pdlm_cli.engine import PassResult
 class Start:
     """To a worker, first: what to load, and where. device: as `load_engine` has it; see there for the others.
 
-    threads: of torch on the CPU, None for its own choice. life: 0 for the first process of a device, then 1, 2, ...
+    threads: of torch on the CPU, at most; None for its own choice. life: 0 for the first process of a device, then 1,
+    2, ...
     """
 
     checkpoint: str

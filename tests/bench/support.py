@@ -8,6 +8,7 @@ from rich.console import Console
 
 from model.decode import DecodeSettings
 from pdlm_cli.bench.contenders import Part
+from pdlm_cli.bench.long_run import AXIS as LONG_RUN
 from pdlm_cli.bench.machine import Rates
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.session import BenchJob, Session
@@ -53,3 +54,9 @@ def session(**changes: Any) -> Session:
 def point(contender: str = "pdlm", value: float = 1, seconds: tuple[float, ...] = (1.0, 1.2), **changes: Any) -> Point:
     values: dict[str, Any] = {"bench": "throughput", "axis": "regions a picture", "regions": 2, "tokens": 8}
     return Point(**(values | {"contender": contender, "value": value, "seconds": seconds} | changes))
+
+
+def long_run_points(early: int | None, late: int | None) -> list[Point]:
+    """What a long run held at a tenth and at its end."""
+    held = {10: early, 100: late}
+    return [point("pdlm caption", at, (1.0,), axis=LONG_RUN, peak_rss_bytes=rss) for at, rss in held.items()]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from PIL import Image
 from model import decode
 from model.captions import PassCaptions
 from model.decode import DecodeSettings, caption_passes
-from pdlm_cli.bench import contenders, end_to_end, target_runs
+from pdlm_cli.bench import contenders, end_to_end, loading, long_run, target_runs
 from pdlm_cli.bench.points import read_points
 from pdlm_cli.bench.run import MEASUREMENTS
 from pdlm_cli.bench.scene_steps import SceneSteps, count_steps
@@ -47,7 +48,8 @@ SMALL = (
 
 
 def bench(name: str, output: Path, *arguments: str) -> dict[str, Any]:
-    asked = ["bench", name, *SMALL, "--output", str(output), "--log-format", "plain", *arguments]
+    small = [own for own in SMALL if own not in ("--tiles", "1")] if name == "e2e" else SMALL
+    asked = ["bench", name, *small, "--output", str(output), "--log-format", "plain", *arguments]
     result = CliRunner().invoke(main, asked, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
@@ -71,6 +73,8 @@ def test_throughput_writes_table_charts_and_page(tmp_path: Path) -> None:
     facts = json.loads(metadata["pdlm.bench_facts"])
     assert facts["weights"] == "random"
     assert {"cpu", "cores", "torch", "flop_per_second", "bytes_per_second", "steps", "tiles"} <= facts.keys()
+    assert {"memory_bytes", "device_memory_bytes", "driver", "cuda", "compiled", "numpy"} <= facts.keys()
+    assert {"p90", "p99", "seconds_per_image", "median", "spread"} <= found["points"][0].keys()
     for name in ("throughput.png", "latency.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.format == "PNG"
@@ -119,12 +123,27 @@ def test_load_is_measured_in_new_processes(tmp_path: Path) -> None:
     assert all(value > 0 for value in stages.values())
 
 
+def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def process(command: list[str], **_: Any) -> Any:
+        asked.append(json.loads(command[-1]))
+        return SimpleNamespace(returncode=0, stdout=json.dumps(dict.fromkeys(loading.STAGES, 1.0)))
+
+    monkeypatch.setattr(subprocess, "run", process)
+    loading.load(session(decode={"steps": 2, "sampler": "topk"}, quantize="int8", compiled=True, repeats=1, warmup=0))
+    [found] = asked
+    assert found["engine"]["decode"] == {"steps": 2, "sampler": "topk"}
+    assert (found["engine"]["quantize"], found["engine"]["compiled"]) == ("int8", True)
+
+
 def test_a_run_end_to_end_is_taken_apart(tmp_path: Path) -> None:
     found = bench("e2e", tmp_path, "--repeats", "1", "--warmup", "0", "--pictures", "2")
     stages = {own["contender"]: own["median"] for own in found["points"]}
     device = sum(stages[name] for name in ("encode", "prefill", "decode", "idle"))
     assert device == pytest.approx(stages["whole"], rel=0.05)
     assert found["points"][-1]["regions"] >= 4
+    assert "tiles" not in found["facts"] and "regions" not in found["facts"]  # the drawn pictures have their own
     assert stages["write"] > 0
 
 
@@ -154,6 +173,8 @@ def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.
         return [point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)]
 
     monkeypatch.setattr(target_runs, "e2e", short_run)
+    monkeypatch.setattr(long_run, "REGIONS", 200)
+    monkeypatch.setattr(long_run, "OF_A_PICTURE", 2)
     monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 10))
     found = bench("targets", tmp_path, "--regions", "3", "--part-steps", "1", "--dtype", "bf16")
     verdicts = {(own["target"]["name"], own["target"]["where"]): own for own in found["facts"]["targets"]}
@@ -162,6 +183,8 @@ def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.
     parts = {own["part"]: own["times"] for own in found["facts"]["parts"]}
     assert parts["vocabulary"] * parts["cache"] * parts["sampler"] == pytest.approx(parts["all"])
     assert parts["decoder"] > 1
+    assert [own["regions"] for own in found["points"] if own["bench"] == "long run"] == [20, 200]
+    assert 0.5 < verdicts["memory", "cpu"]["figure"] < 2
     assert any("was run" in note for note in found["notes"])
     assert (tmp_path / "targets.png").exists()
 
@@ -217,6 +240,7 @@ def test_a_real_process_ends_its_output_with_one_json_object(tmp_path: Path) -> 
         (["parallelism", "--regions", "2"], "No such option"),
         (["targets", "--values", "2"], "No such option"),
         (["load", "--part-steps", "2"], "No such option"),
+        (["e2e", "--tiles", "1"], "No such option"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], said: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Cases are measured in turn, warm-up left out; points survive Parquet; differences are told from noise."""
 
 import io
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,19 +10,20 @@ import pytest
 import torch
 from rich.console import Console
 
-from pdlm_cli.bench import machine
-from pdlm_cli.bench.comparison import compare_points
+from pdlm_cli.bench import comparison, machine
+from pdlm_cli.bench.comparison import compare, compare_points
 from pdlm_cli.bench.contenders import Outcome
+from pdlm_cli.bench.long_run import AXIS
 from pdlm_cli.bench.points import Point, points_bytes, read_points
 from pdlm_cli.bench.roofline import Phase
 from pdlm_cli.bench.scene_steps import SceneSteps
-from pdlm_cli.bench.table import terminal_table
+from pdlm_cli.bench.table import rich_table, target_rows, terminal_table
 from pdlm_cli.bench.targets import CPU_TARGETS, Target, Verdict, verdict
 from pdlm_cli.bench.timing import Case, measure
 from pdlm_cli.bench.usage import Meter
 from pdlm_cli.bench.verdicts import judge
 from pdlm_cli.errors import InputError
-from tests.bench.support import RATES, point
+from tests.bench.support import RATES, long_run_points, point
 
 
 class Counter:
@@ -63,7 +65,8 @@ def test_cases_take_turns_and_warm_up_is_left_out() -> None:
     assert progress.done == len(ran)
     whole, part = points
     assert whole.flop == 4e9
-    assert whole.of_roofline == 4 / 5
+    assert whole.of_roofline == whole.of_matrix_rate == 4 / 5
+    assert whole.of_bandwidth == 0
     assert whole.cpu_seconds is not None and part.cpu_seconds is None  # of which only a part was run
     assert part.note.startswith("25 % of the work was run")
 
@@ -88,6 +91,26 @@ def test_a_table_leaves_columns_out_before_it_cuts_a_number(width: int) -> None:
     assert ("p99" in shown) == (width == 200)
 
 
+def test_targets_and_differences_fit_into_a_terminal_without_cutting_words() -> None:
+    verdicts = judge(measured(), SceneSteps(7.4, 91.0, 91.2, 100), [20.0], on_gpu=False)
+    heads, rows = target_rows({"targets": [own.to_json() for own in verdicts]})
+    changed = compare_points([point("sequential", seconds=(0.1, 0.9))], [point("sequential", seconds=(0.9, 0.1))])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(rich_table("Targets", heads[:-1], [row[:-1] for row in rows]))
+    console.print(rich_table("a against b", *comparison._rows(changed)))
+    shown = console.export_text()
+    assert "…" not in shown
+    for words in ("preparation", "checkpoint", "± 486.5 %", "within noise"):
+        assert words in shown
+
+
+def test_differences_of_several_axes_say_which() -> None:
+    points = [point(), point("whole", 8, axis="stage")]
+    heads, rows = comparison._rows(compare_points(points, points))
+    assert (heads[0], [row[0] for row in rows]) == ("where", ["regions a picture 1", "stage 8"])
+    assert comparison._rows(compare_points(points[:1], points))[0][0] == "regions a picture"
+
+
 def test_points_come_back_from_parquet_as_they_were(tmp_path: Path) -> None:
     points = [point(), point("ar", 2, joules=3.5, peak_rss_bytes=10, note="said")]
     (tmp_path / "results.parquet").write_bytes(points_bytes(points, {"pdlm.bench_facts": "{}"}))
@@ -108,8 +131,17 @@ def test_what_is_no_measurement_is_an_input_error(tmp_path: Path) -> None:
 
 def test_quantiles_and_rates_are_of_the_repeats() -> None:
     own = point(seconds=(1.0, 2.0, 3.0), regions=6, tokens=60, joules=12.0)
-    assert (own.median, own.quantile(0.9), own.spread) == (2.0, pytest.approx(2.8), 0.5)
+    assert (own.median, own.p90, own.p99, own.spread) == (2.0, pytest.approx(2.8), pytest.approx(2.98), 0.5)
+    assert replace(own, images=4).seconds_per_image == 0.5
     assert (own.regions_per_second, own.tokens_per_second, own.joules_per_caption) == (3.0, 30.0, 2.0)
+
+
+def test_columns_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "results.parquet"
+    file.write_bytes(points_bytes([point()], {"pdlm.bench_facts": "{}"}))
+    table = pq.read_table(file)
+    pq.write_table(table.append_column("news", [["?"]]), file)
+    assert read_points(file)[0] == [point()]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +152,7 @@ def test_quantiles_and_rates_are_of_the_repeats() -> None:
         ((1.0, 1.01, 0.99), (0.5, 0.51, 0.49), "faster"),
         ((1.0, 1.0), (1.1, 1.1), "slower"),
         ((1.0,), (2.0, 2.0), "measured once: noise unknown"),
+        ((0.0, 0.0), (0.1, 0.1), "took no time in A"),
     ],
 )
 def test_differences_are_told_from_noise(before: tuple[float, ...], after: tuple[float, ...], expected: str) -> None:
@@ -132,6 +165,16 @@ def test_noise_is_that_of_welch() -> None:
     # Variances of 1 from three each: four degrees of freedom, t = 2.78
     assert found.change == pytest.approx(0.2)
     assert found.noise == pytest.approx(2.78 * (2 / 3) ** 0.5 / 10)
+
+
+def test_settings_that_differ_are_said_and_what_only_one_tells_is_not(tmp_path: Path) -> None:
+    facts = {"flop_per_second": 1e9, "quantize": "none", "length": 32, "torch": "2.13.0"}
+    for name, more in (("a", {}), ("b", {"quantize": "int8", "length": 16, "numpy": "2.4"})):
+        content = points_bytes([point(seconds=(0.0, 0.0))], {"pdlm.bench_facts": json.dumps({**facts, **more})})
+        (tmp_path / name).write_bytes(content)
+    found = json.loads(compare(tmp_path / "a", tmp_path / "b", "plain"))
+    assert found["notes"] == ["quantize was none in A and is int8 in B", "length was 32 in A and is 16 in B"]
+    assert found["differences"][0]["change"] is None
 
 
 def test_a_target_is_reached_or_so_far_away() -> None:
@@ -148,7 +191,7 @@ def measured(steps: float = 8) -> list[Point]:
     seconds = dict(zip(names, (2.0, 1.0, 8.0, 4.0, 10.0, 30.0), strict=True))
     pictures = [point(name, 6, (own, own), encode_seconds=0.5) for name, own in seconds.items()]
     whole = point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)
-    return [*pictures, point("pdlm", 1, (1.0, 1.0)), whole]
+    return [*pictures, point("pdlm", 1, (1.0, 1.0)), whole, *long_run_points(100, 105)]
 
 
 def test_targets_are_ratios_of_one_run() -> None:
@@ -163,9 +206,32 @@ def test_targets_are_ratios_of_one_run() -> None:
         "ar adaptive": 4,
         "preparation": 20,
         "small checkpoint": 25,
+        "memory": 1.05,
     }
-    assert [own.distance for own in verdicts] == [*["✓"] * 4, "1.25x short", *["✓"] * 3, *["needs a GPU"] * 7]
-    assert len(CPU_TARGETS) == 8
+    assert [own.distance for own in verdicts] == [*["✓"] * 4, "1.25x short", *["✓"] * 4, *["needs a GPU"] * 7]
+    assert len(CPU_TARGETS) == 9
+
+
+def test_on_a_gpu_its_own_targets_are_judged_and_those_of_the_cpu_only_where_they_are_of_it() -> None:
+    load = [
+        point("paradlc", 103, (20.0, 22.0), axis="passes", of_roofline=0.6),
+        point("paradlc, ten steps", 103, (15.4,), axis="passes"),
+    ]
+    verdicts = judge([*measured(), *load], SceneSteps(7.4, 91.0, 91.2, 100), [20.0], on_gpu=True)
+    found = {(own.target.name, own.target.where): own.distance for own in verdicts}
+    assert found["paradlc", "cuda"] == found["paradlc roofline", "cuda"] == "✓"
+    assert found["paradlc adaptive", "cuda"] == "1.10x too much"
+    assert found["growth", "cuda"] == "1.43x too much"
+    assert found["cache", "cpu"] == "not measured"
+    assert found["memory", "cpu"] == "✓"
+
+
+def test_memory_that_nobody_can_say_is_not_judged() -> None:
+    points = [own for own in measured() if own.axis != AXIS]
+    verdicts = judge([*points, *long_run_points(None, None)], SceneSteps(7.4, 91.0, 91.2, 100), [20.0], on_gpu=False)
+    [found] = [own for own in verdicts if own.target.name == "memory"]
+    assert (found.distance, found.figure) == ("not measured", None)
+    assert "does not say" in found.note
 
 
 def test_fewer_steps_count_only_while_the_score_stays() -> None:

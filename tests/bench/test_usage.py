@@ -43,6 +43,9 @@ class FakeNvml:
     def nvmlDeviceGetUtilizationRates(self, gpu: int) -> Any:
         return SimpleNamespace(gpu=50)
 
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.1"
+
     def nvmlDeviceGetMemoryInfo(self, gpu: int) -> Any:
         return SimpleNamespace(used=7)
 
@@ -57,6 +60,7 @@ def test_a_gpu_is_found_by_its_uuid_whatever_its_number(monkeypatch: pytest.Monk
     gauge = open_gauge(uuid_of(torch.device("cuda:0")))
     assert gauge is not None
     assert gauge.read() == Reading(None, 200.0, 0.5, 7, 1000, 2000)
+    assert gauge.driver == "580.1"
 
 
 def test_what_a_gpu_does_not_tell_is_none() -> None:
@@ -101,8 +105,15 @@ def test_a_stretch_counts_cpu_time_and_memory_and_no_energy() -> None:
     assert used.joules is used.watts is used.utilization is used.sm_mhz is used.peak_device_bytes is None
 
 
+def test_a_stretch_keeps_all_that_the_gauge_tells() -> None:
+    with Meter(torch.device("cpu"), Gauge(FakeNvml(), "GPU-aaaa")).stretch() as used:
+        pass
+    assert (used.joules, used.watts, used.utilization) == (0.0, 100.0, 0.5)
+    assert (used.peak_gpu_bytes, used.sm_mhz, used.memory_mhz) == (7, 1000, 2000)
+
+
 def test_where_the_system_does_not_say_memory_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setattr(usage, "STATM", tmp_path / "nothing")
+    monkeypatch.setattr(usage, "PROC", tmp_path)
     with Meter(torch.device("cpu")).stretch() as used:
         pass
     assert used.peak_rss_bytes is None

@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from model.decode import DecodeSettings
+from pdlm_cli import engine
 from pdlm_cli.device import device_errors
 from pdlm_cli.devices.fleet import Fleet, open_workers
 from pdlm_cli.engine import load_engine
@@ -36,6 +39,21 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_cpu_takes_several_passes_a_call_where_none_is_padded() -> None:
     assert load_engine(None, "cpu", "fp32", DECODE).batch_size == 4
     assert load_engine(None, "cpu", "fp32", DECODE | {"cache": "none"}).batch_size == 1
+
+
+def test_memory_that_torch_holds_for_nothing_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [10**15]  # what small weights have passed through
+    monkeypatch.setattr(engine, "free_memory", held.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**15 - sum(held), 10**15))
+    config, dtype = load_engine(None, "cpu", "fp32", {}).model.config, torch.float32
+    on_gpu: Any = SimpleNamespace(config=config, dtype=dtype, device=torch.device("cuda"))
+    lanes, planned = engine._plan_memory(on_gpu, DecodeSettings())
+    assert lanes == 16
+    assert planned.startswith("931322.6 GiB free") and planned.endswith("16 passes at once")
+
+
+def test_a_run_says_how_memory_was_planned() -> None:
+    assert load_engine(None, "cpu", "fp32", DECODE).facts["memory"] == "not planned on the CPU"
 
 
 @pytest.fixture

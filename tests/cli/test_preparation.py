@@ -4,6 +4,7 @@ import threading
 import time
 
 from pdlm_cli.preparation import run_ahead
+from tests.preparation_profile import SHOWN, profiled
 
 
 def test_threads_stay_a_bounded_number_of_items_ahead_and_keep_the_order() -> None:
@@ -27,3 +28,10 @@ def test_a_run_ahead_that_is_abandoned_leaves_no_thread() -> None:
     assert next(stream) == 0
     stream.close()
     assert threading.active_count() == before
+
+
+def test_the_profile_of_preparation_finds_what_takes_most() -> None:
+    found = profiled(1)
+    assert len(found) == SHOWN + 1
+    assert any("resize" in name for name in found)
+    assert sum(found.values()) <= 2 * found["all"]

@@ -41,6 +41,15 @@ def test_make_targets_exist(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_modules_that_are_to_be_run_exist(document):
+    modules = set(re.findall(r"python -m ((?:tests|pdlm_cli|model)[.\w]*)", document.read_text()))
+    paths = [ROOT / module.replace(".", "/") for module in modules]
+    assert [
+        path for path in paths if not path.with_suffix(".py").exists() and not (path / "__main__.py").exists()
+    ] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_linked_files_exist(document):
     linked = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
     local = [link for link in linked if not re.match(r"[a-z]+:", link)]
