@@ -5,7 +5,7 @@ PerceptionDLMBase is the same without regions.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -254,8 +254,8 @@ def _put(embeds: Tensor, where: Tensor, features: Tensor) -> Tensor:
     return embeds.masked_scatter(where.unsqueeze(2), features.to(embeds.dtype))
 
 
-def load_model(source: str | Path, *, dtype: torch.dtype, device: torch.device) -> PerceptionDLMBase:
-    """The model of a checkpoint, a `PerceptionDLM` if it has regions, ready to decode."""
+def load_model(source: str | Path, *, dtype: torch.dtype | Literal["auto"], device: torch.device) -> PerceptionDLMBase:
+    """The model of a checkpoint, a `PerceptionDLM` if it has regions, ready to decode. dtype: auto for its own."""
     folder = checkpoint_files.resolve(source)
     kind = PerceptionDLMBase if checkpoint.read_config(folder).regions is None else PerceptionDLM
     return kind.from_pretrained(folder, dtype=dtype).to(device).eval()

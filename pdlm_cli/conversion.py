@@ -1,5 +1,6 @@
 """Checkpoints made from others, or from nothing, written whole or not at all."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,22 @@ def convert_llada(llada: str, siglip: str, seed: int, out: Path) -> None:
     try:
         with status(f"reading {llada} and {siglip}, and joining them"):
             model = assemble_base(llada, siglip, seed=seed)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    _save(model, out)
+
+
+def average_weights(checkpoints: Sequence[str], out: Path) -> None:
+    """The mean of the weights of checkpoints, folders or hub ids, into folder `out`.
+
+    Raises ConfigError if they are not of one training or `out` exists, OutputError.
+    """
+    _refuse_existing(out)
+    from model.averaging import average_checkpoints
+
+    try:
+        with status(f"averaging {' and '.join(checkpoints)}"):
+            model = average_checkpoints(checkpoints)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _save(model, out)

@@ -94,6 +94,29 @@ def llada(llada: str, siglip: str, seed: int, out: Path, log_format: str) -> Non
     logs.log.info("wrote %s", out)
 
 
+@convert.command(short_help="The mean of several checkpoints of one training.")
+@click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT CHECKPOINT...")
+@click.argument("out", type=LocalPath())
+@logging_options
+def average(checkpoints: tuple[str, ...], out: Path, log_format: str) -> None:
+    """Write the mean of the weights of CHECKPOINTs, folders or hub ids, to OUT.
+
+    Where a training went on from its own end, the learning rate rising again, the mean of what each run ended with is
+    often better than the last of them.
+
+    \b
+    Examples:
+      pdlm convert average out/train/tiny-longer/model \\
+          out/train/tiny-longest/model averaged/
+    """
+    from pdlm_cli import logs
+    from pdlm_cli.conversion import average_weights
+
+    logs.configure(log_format)
+    average_weights(checkpoints, out)
+    logs.log.info("wrote %s", out)
+
+
 @convert.command(short_help="A region model of random weights.")
 @click.option("--size", default="tiny", show_default=True, help="tiny, 100m, 1b or 8b.")
 @click.option(

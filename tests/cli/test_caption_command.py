@@ -237,10 +237,11 @@ def test_exit_codes(
     assert not Path("out/data").exists()
 
 
-# Those of llada need a download, those of bench and tradeoff minutes; all are looked at beside the tests of their
-# commands.
+# Those of llada need a download, those of average two trainings, those of bench and tradeoff minutes; all are looked at
+# beside the tests of their commands.
 ELSEWHERE = (
     ("convert", "llada"),
+    ("convert", "average"),
     ("train",),
     ("eval", "score"),
     ("eval", "tradeoff"),

@@ -62,8 +62,13 @@ def test_making_a_checkpoint_says_what_it_is_doing(
 ) -> None:
     monkeypatch.setattr(progress.Lines, "__exit__", lambda lines, *_: lines.line())
     llada, siglip = map(str, parts)
-    commands = {"a": ["random"], "b": ["llada", "--llada", llada, "--siglip", siglip]}
-    doing = {"a": "drawing the weights of size tiny", "b": f"reading {llada} and {siglip}, and joining them"}
+    made = str(tmp_path / "a")
+    commands = {"a": ["random"], "b": ["llada", "--llada", llada, "--siglip", siglip], "c": ["average", made, made]}
+    doing = {
+        "a": "drawing the weights of size tiny",
+        "b": f"reading {llada} and {siglip}, and joining them",
+        "c": f"averaging {made} and {made}",
+    }
     for name, command in commands.items():
         result = CliRunner().invoke(main, ["convert", *command, str(tmp_path / name)])
         assert result.exit_code == 0, result.stderr
@@ -71,7 +76,22 @@ def test_making_a_checkpoint_says_what_it_is_doing(
         assert told == [doing[name], f"writing {tmp_path / name}"]
 
 
-@pytest.mark.parametrize("command", [["random"], ["llada", "--llada", "none", "--siglip", "none"]])
+def test_checkpoints_are_averaged(tmp_path: Path) -> None:
+    from model.pdlm import PerceptionDLM
+
+    for name in ("one", "two"):
+        make = ["convert", "random", "--seed", "1" if name == "one" else "2", str(tmp_path / name)]
+        assert CliRunner().invoke(main, make).exit_code == 0
+    one, two, out = (str(tmp_path / name) for name in ("one", "two", "out"))
+    result = CliRunner().invoke(main, ["convert", "average", one, two, out])
+    assert result.exit_code == 0, result.stderr
+    assert PerceptionDLM.from_pretrained(out).config.max_tiles > 1
+    assert CliRunner().invoke(main, ["convert", "average", one, str(tmp_path / "mean")]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command", [["random"], ["average", "none", "none"], ["llada", "--llada", "none", "--siglip", "none"]]
+)
 def test_a_folder_that_exists_is_refused(tmp_path: Path, command: list[str]) -> None:
     result = CliRunner().invoke(main, ["convert", *command, str(tmp_path)])
     assert result.exit_code == 2

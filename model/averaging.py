@@ -1,0 +1,62 @@
+"""One checkpoint from several of the same training: the mean of their weights.
+
+Weights that one run after the other ends with, each at the foot of a learning rate that rose again in between, lie
+around a better point than any of them (Izmailov et al. 2018, 1803.05407).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.pdlm import PerceptionDLMBase, load_model
+
+# Of a config, what says nothing of the model.
+APART = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+
+
+def average_checkpoints(sources: Sequence[str | Path]) -> PerceptionDLMBase:
+    """The model of several checkpoints, folders or hub ids, each parameter their mean, taken in fp32 and kept in the
+    dtype of the first. Two models are in memory at a time, one of them in fp32.
+
+    Raises ValueError unless they are at least two, and differ in their weights alone.
+    """
+    if len(sources) < 2:
+        raise ValueError(f"expected at least two checkpoints to average, found {len(sources)}")
+    first, *others = sources
+    model = _load(first)
+    dtype = model.dtype
+    mean = model.float().state_dict()
+    for number, source in enumerate(others, start=2):
+        other = _load(source)
+        _refuse_another(first, model, source, other)
+        for name, value in other.state_dict().items():
+            mean[name].lerp_(value.float(), 1 / number)
+    return model.to(dtype)
+
+
+def _load(source: str | Path) -> PerceptionDLMBase:
+    return load_model(source, dtype="auto", device=torch.device("cpu"))
+
+
+def _refuse_another(first: str | Path, one: PerceptionDLMBase, source: str | Path, other: PerceptionDLMBase) -> None:
+    configs = [_flat(model.config.to_dict()) for model in (one, other)]
+    names = sorted(name for name in {**configs[0], **configs[1]} if configs[0].get(name) != configs[1].get(name))
+    if one.tokens.tokenizer.get_vocab() != other.tokens.tokenizer.get_vocab():
+        names.append("the tokenizer")
+    if names:
+        raise ValueError(
+            f"{first} and {source} are not of one training, they differ in {', '.join(names)}; expected checkpoints "
+            "that differ in their weights alone"
+        )
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Fields by dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in APART:
+            continue
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return found
