@@ -1,6 +1,6 @@
 """Checkpoints made from others, or from nothing, written whole or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +22,13 @@ def convert_llada(llada: str, siglip: str, seed: int, out: Path) -> None:
     seed: of the connector between the two and of new rows of the vocabulary. Raises ConfigError if either is
     not what it should be or `out` exists, OutputError.
     """
-    _refuse_existing(out)
-    from model.assemble import assemble_base
 
-    try:
-        with status(f"reading {llada} and {siglip}, and joining them"):
-            model = assemble_base(llada, siglip, seed=seed)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    _save(model, out)
+    def build() -> "PerceptionDLMBase":
+        from model.assemble import assemble_base
+
+        return assemble_base(llada, siglip, seed=seed)
+
+    _make(f"reading {llada} and {siglip}, and joining them", build, out)
 
 
 def average_weights(checkpoints: Sequence[str], out: Path) -> None:
@@ -38,15 +36,13 @@ def average_weights(checkpoints: Sequence[str], out: Path) -> None:
 
     Raises ConfigError if they are not of one training or `out` exists, OutputError.
     """
-    _refuse_existing(out)
-    from model.averaging import average_checkpoints
 
-    try:
-        with status(f"averaging {' and '.join(checkpoints)}"):
-            model = average_checkpoints(checkpoints)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    _save(model, out)
+    def build() -> "PerceptionDLMBase":
+        from model.averaging import average_checkpoints
+
+        return average_checkpoints(checkpoints)
+
+    _make(f"averaging {' and '.join(checkpoints)}", build, out)
 
 
 def make_random(size: str, semantics: str, dtype: str, seed: int, out: Path) -> None:
@@ -55,29 +51,29 @@ def make_random(size: str, semantics: str, dtype: str, seed: int, out: Path) -> 
     semantics: "isolated" or "released", see model.config. dtype: a key of DTYPES. Raises ConfigError for an
     unknown size or if `out` exists, OutputError.
     """
-    _refuse_existing(out)
-    import torch
 
-    from model.config import RegionConfig
-    from model.sizes import random_model
+    def build() -> "PerceptionDLMBase":
+        import torch
 
-    regions = RegionConfig.released if semantics == "released" else RegionConfig.isolated
-    try:
-        with status(f"drawing the weights of size {size}"):
-            model = random_model(
-                size, seed=seed, regions=regions(MAX_REGIONS, ROI_SIZE), dtype=getattr(torch, DTYPES[dtype])
-            )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    _save(model, out)
+        from model.config import RegionConfig
+        from model.sizes import random_model
+
+        regions = RegionConfig.released if semantics == "released" else RegionConfig.isolated
+        own = regions(MAX_REGIONS, ROI_SIZE)
+        return random_model(size, seed=seed, regions=own, dtype=getattr(torch, DTYPES[dtype]))
+
+    _make(f"drawing the weights of size {size}", build, out)
 
 
-def _refuse_existing(out: Path) -> None:
+def _make(doing: str, build: Callable[[], "PerceptionDLMBase"], out: Path) -> None:
+    """build: imports what it needs itself, after `out` was looked at, which takes no time."""
     if out.exists():
         raise ConfigError(f"{out} exists already; choose another folder, or remove it first")
-
-
-def _save(model: "PerceptionDLMBase", out: Path) -> None:
-    """Beside its final place first: a folder of that name is always a complete checkpoint."""
+    try:
+        with status(doing):
+            model = build()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    # Beside its final place first: a folder of that name is always a complete checkpoint.
     with open_folder(out) as folder, status(f"writing {out}"):
         model.save_pretrained(folder)
