@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,12 +11,10 @@ from model.captions import Caption, cut_caption
 from model.decode import NAN_LOGITS
 from model.denoiser import slot_logits
 from model.layout import Layout, plan_chat
+from model.pdlm import PerceptionDLMBase
 from model.preprocess import PreparedImage
 from model.rules import Denoised, denoise_blocks
 from model.sampling import Sampling
-
-if TYPE_CHECKING:  # the model calls this module
-    from model.pdlm import PerceptionDLMBase
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,17 @@ class ChatSettings:
         return Sampling(self.temperature, self.top_p, self.top_k, banned)
 
 
-def answer_question(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Caption:
-    """The answer to a question about a whole picture, by an image-level model or a region model alike."""
+def answer_question(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Caption:
+    """The answer to a question about a whole picture, by an image-level model or a region model alike.
+
+    Raises ValueError unless blocks fill the length and share the steps evenly, FloatingPointError if the model gives
+    NaN.
+    """
     return answer_layout(model, [image], _plan(model, image, question, settings), settings)
 
 
 def answer_layout(
-    model: "PerceptionDLMBase", images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
+    model: PerceptionDLMBase, images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
 ) -> Caption:
     """The answer at the end of a conversation about pictures, whatever stands in its slots; these are the length.
 
@@ -63,14 +64,14 @@ def answer_layout(
     return cut_caption(model.tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
 
 
-def denoise_answer(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Denoised:
+def denoise_answer(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Denoised:
     """All slots (1, length) of the answer."""
     return denoise_layout(model, [image], _plan(model, image, question, settings), settings)
 
 
 @torch.inference_mode()
 def denoise_layout(
-    model: "PerceptionDLMBase", images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
+    model: PerceptionDLMBase, images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
 ) -> Denoised:
     """All slots (1, N) of the answer at the end of a conversation."""
     batch = collate_images(images, [layout], model.config).to(model.device)
@@ -87,6 +88,6 @@ def denoise_layout(
     return denoise_blocks(logits_fn, canvas, model.tokens.mask, settings.steps, settings.block, sampling, generators)
 
 
-def _plan(model: "PerceptionDLMBase", image: PreparedImage, question: str, settings: ChatSettings) -> Layout:
+def _plan(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Layout:
     blank = [model.tokens.mask] * settings.length
     return plan_chat(model.tokens, model.config, tiles=len(image.tiles), question=question, answer=blank)

@@ -67,11 +67,6 @@ class Manifest:
         end = self.index.place_of(self.selection, images)
         return self if end is None else self._where(f"place < {end}")
 
-    def starting_at(self, image: int) -> "Manifest":
-        """From image number `image` on, counted from 0."""
-        start = self.index.place_of(self.selection, image)
-        return self._where("FALSE" if start is None else f"place >= {start}")
-
     def sharded(self, index: int, count: int) -> "Manifest":
         """Shard `index` of `count`, from 0: an image belongs to one by its id alone, on every machine."""
         assert 0 <= index < count
