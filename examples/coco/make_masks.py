@@ -1,4 +1,4 @@
-"""Writes masks.json, the COCO instances file of `make demo`, and shapes.png, the second picture it names.
+"""Writes masks.json, a COCO instances file with every kind of region, and shapes.png, the second picture it names.
 
 The photo's regions are compressed run lengths, made from its mask pictures. The drawn picture has the other two ways
 in which COCO writes regions: a polygon and, for a crowd, uncompressed run lengths.
@@ -88,7 +88,9 @@ def coco_file() -> dict:
         annotation(2, 5, uncompressed_rle(dots), dots, crowd=1),
     ]
     return {
-        "info": {"description": "The regions of `make demo`; file names are relative to the folder examples"},
+        "info": {
+            "description": "Every way in which COCO writes a region; file names are relative to the folder examples"
+        },
         "images": images,
         "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, 1)],
         "categories": [{"id": number, "name": name} for number, name in CATEGORIES.items()],

@@ -62,6 +62,17 @@ def test_no_document_has_a_fence_that_is_not_looked_at():
     assert languages <= {"python"}
 
 
+def test_readme_lists_every_module_beside_the_packages_themselves():
+    listed = README.read_text().split("## Files")[1]
+    modules = [
+        path for path in repository_files() if path.suffix == ".py" and path.parent.name in ("model", "pdlm_cli")
+    ]
+    assert [name(path) for path in modules if path.parent.parent == ROOT and path.name not in listed] == [
+        "model/__init__.py",
+        "pdlm_cli/__init__.py",
+    ]
+
+
 def test_readme_starts_with_the_two_commands():
     assert commands(README, "make")[:2] == [["make", "demo"], ["make", "test"]]
 
