@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pdlm_cli.local_path import LocalPath
+from pdlm_cli.local_path import PreviewFile
 from pdlm_cli.options import json_option, limit_option, logging_options, source_options
 
 
@@ -15,9 +15,9 @@ from pdlm_cli.options import json_option, limit_option, logging_options, source_
 @limit_option
 @click.option(
     "--preview",
-    type=LocalPath(dir_okay=False),
+    type=PreviewFile(),
     metavar="FILE",
-    help="Draw the first pictures with their regions into this file.",
+    help="Draw the first pictures with their regions into this file, .png or .jpg.",
 )
 @json_option("what was found")
 @logging_options

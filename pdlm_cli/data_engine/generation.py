@@ -30,7 +30,6 @@ from pdlm_cli.signals import StopSignals
 
 SHARD = 200  # scenes
 PREVIEW_SCENES = 12
-PREVIEW_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +100,6 @@ def run(job: SceneJob, log_format: str, stop: StopSignals) -> Summary:
         check(job.seed, 0, job.level, job.size, job.split, job.objects)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if job.preview is not None and job.preview.suffix.lower() not in PREVIEW_FORMATS:
-        raise ConfigError(f"--preview writes .png or .jpg, found {job.preview.name!r}")
     with SceneDir(job.out, job.settings, overwrite=job.overwrite) as out:
         if job.preview is not None:
             write_preview(job, job.preview)
@@ -146,10 +143,10 @@ def run(job: SceneJob, log_format: str, stop: StopSignals) -> Summary:
 
 
 def write_preview(job: SceneJob, path: Path) -> None:
-    """A contact sheet of the first scenes, in a file of PREVIEW_FORMATS. Raises OutputError."""
+    """A contact sheet of the first scenes, PNG or else JPEG by the name of the file. Raises OutputError."""
     sheet = contact_sheet([job.scene(index) for index in range(min(job.count, PREVIEW_SCENES))])
     sink = io.BytesIO()
-    sheet.save(sink, format=PREVIEW_FORMATS[path.suffix.lower()], quality=85)
+    sheet.save(sink, format="PNG" if path.suffix.lower() == ".png" else "JPEG", quality=85)
     write_atomic(path, sink.getvalue())
 
 

@@ -72,9 +72,12 @@ class SceneDir(LockedFolder):
     def _begin(self, settings: Mapping[str, Any], overwrite: bool) -> None:
         path = self._state / "run.json"
         if path.exists() and not overwrite:
-            if json.loads(path.read_bytes()) != json.loads(_json(settings)):
+            earlier, now = json.loads(path.read_bytes()), json.loads(_json(settings))
+            if earlier != now:
+                found = (name for name in now if earlier.get(name) != now[name])
+                different = "; ".join(f"{name} was {earlier.get(name)}, now it is {now[name]}" for name in found)
                 raise ConfigError(
-                    f"{self.path} holds scenes of other settings (see {path}); pass --overwrite to replace them, or "
+                    f"{self.path} holds scenes of other settings: {different}. Pass --overwrite to replace them, or "
                     "choose another folder"
                 )
             return

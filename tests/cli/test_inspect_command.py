@@ -105,6 +105,12 @@ def test_previews_are_drawn(faulty: Dataset, tmp_path: Path) -> None:
     assert result.exit_code == 5
 
 
+def test_previews_of_no_kind_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    result = pdlm("inspect", tmp_path / "nothing.json", "--preview", tmp_path / "look.txt")
+    assert result.exit_code == 2
+    assert "ends neither in .png nor in .jpg" in result.stderr
+
+
 @pytest.mark.parametrize("to", [to for to in TARGETS if to not in ("panoptic", "folder")])
 def test_regions_that_fail_keep_their_rows_through_conversions(to: str, faulty: Dataset, tmp_path: Path) -> None:
     """What captioning the copies would say is what captioning the original would."""

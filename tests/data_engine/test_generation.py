@@ -142,7 +142,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(tmp_path: Pa
     assert (out / "scenes.json").stat().st_mtime_ns == before
     refused = draw(out, "--count", 4, "--level", 0)
     assert refused.exit_code == 2
-    assert "--overwrite" in refused.output
+    assert "count was 3, now it is 4. Pass --overwrite" in refused.output
     assert draw(out, "--count", 2, "--level", 0, "--overwrite").exit_code == 0
     assert len(read(out / "scenes.json")) == len(list((out / "images").iterdir())) == 2
 
