@@ -123,7 +123,7 @@ def average(checkpoints: tuple[str, ...], out: Path, log_format: str) -> None:
     type=click.Choice(SIZES),
     default="tiny",
     show_default=True,
-    help="About as many parameters; tiny is for trying things out.",
+    help="Parameters of decoder and vision tower, about; LLaDA's vocabulary comes on top, but for tiny.",
 )
 @click.option(
     "--semantics",
