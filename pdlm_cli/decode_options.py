@@ -3,7 +3,6 @@
 import re
 
 import click
-from click.core import ParameterSource
 
 from pdlm_cli.options import Command, in_order
 
@@ -118,11 +117,10 @@ def sampling_seed_option(command: Command) -> Command:
 
 
 def _check_setting(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """The setting of a sampler, which others would pass over."""
-    assert parameter.name is not None
+    """The setting of a sampler, which others would pass over. Its default may be written out beside any of them."""
     sampler = context.params["sampler"]
     used = sampler == parameter.name or (sampler == "auto" and parameter.name == "factor")
-    if not used and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+    if not used and value != parameter.default:
         raise click.BadParameter(f"it is for --sampler {parameter.name}, not for {sampler}")
     return value
 

@@ -108,6 +108,7 @@ def test_values_out_of_range_are_usage_errors(arguments: list[str]) -> None:
         ("--sampler factor --entropy 0.5", "it is for --sampler entropy, not for factor"),
         ("--factor 0.5", None),
         ("--entropy 0.5 --sampler entropy", None),
+        ("--sampler topk --threshold 0.9 --factor 0.25 --entropy 0.1", None),
     ],
 )
 def test_settings_of_another_sampler_are_usage_errors(arguments: str, message: str | None) -> None:
