@@ -20,8 +20,6 @@ from model.config import PerceptionDLMConfig
 from model.fields import Fields, read_json
 from model.tokens import Tokens
 
-# --- what -------------------------------------------------------------------------------------------------------
-
 
 def read_config(folder: Path) -> PerceptionDLMConfig:
     """The config of a checkpoint in a released layout or our own.

@@ -26,7 +26,7 @@ def pass_bytes(config: PerceptionDLMConfig, settings: DecodeSettings, element: i
         vision    = T (8 * 3 S S + element (8 P C + 2 P H))     pixels as floats; one block at a time
         decoder   = element L (8 D + 3 M) + L L (1 + element)   one block over all rows; its mask
         logits    = R G V (element + 16)                        in fp32 beside copies of them
-        pass      = kept + the largest of vision, decoder and logits; kept twice under guidance
+        pass      = kept + the largest of vision, decoder and logits; what is kept of the sequence twice under guidance
     """
     vision, text, regions = config.vision_config, config.text_config, config.regions
     assert regions is not None

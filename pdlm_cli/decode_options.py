@@ -34,6 +34,7 @@ def decode_options(command: Command) -> Command:
             type=click.Choice(SAMPLERS),
             default="auto",
             show_default=True,
+            is_eager=True,  # known when its settings are looked at
             help="Which tokens a step writes. topk: an even share, the surest first; remask, the published rule: the "
             "same, but it may take them back; threshold, factor, entropy: more where the model is sure, so that "
             "captions take fewer steps. auto: factor, remask for published checkpoints.",
@@ -43,6 +44,7 @@ def decode_options(command: Command) -> Command:
             type=click.FloatRange(0, 1, min_open=True),
             default=0.9,
             show_default=True,
+            callback=_check_setting,
             help="For --sampler threshold: write all tokens at least this probable.",
         ),
         click.option(
@@ -50,6 +52,7 @@ def decode_options(command: Command) -> Command:
             type=click.FloatRange(min=0, min_open=True),
             default=0.25,
             show_default=True,
+            callback=_check_setting,
             help="For --sampler factor: write n tokens while the doubt of the last is below factor / (n + 1).",
         ),
         click.option(
@@ -57,6 +60,7 @@ def decode_options(command: Command) -> Command:
             type=click.FloatRange(min=0),
             default=0.1,
             show_default=True,
+            callback=_check_setting,
             help="For --sampler entropy: write tokens while their entropies, but for the last, stay below this sum, in "
             "nats.",
         ),
@@ -110,6 +114,15 @@ def sampling_seed_option(command: Command) -> Command:
     return click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of --temperature sampling."
     )(command)
+
+
+def _check_setting(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """The setting of a sampler, which others would pass over. Its default may be written out beside any of them."""
+    sampler = context.params["sampler"]
+    used = sampler == parameter.name or (sampler == "auto" and parameter.name == "factor")
+    if not used and value != parameter.default:
+        raise click.BadParameter(f"it is for --sampler {parameter.name}, not for {sampler}")
+    return value
 
 
 def _check_cache(context: click.Context, parameter: click.Parameter, value: str) -> str:

@@ -15,6 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 QUANTIZED = ("int8", "fp8", "nf4")  # as model.quantize.STORAGES has them
+SIZES = ("tiny", "100m", "1b", "8b")  # as model.sizes has them
 LOG_FORMATS = ("auto", "rich", "plain", "json")
 
 

@@ -55,14 +55,25 @@ SCHEMA = pa.schema(
         _column(
             "encode_ms",
             pa.float32(),
-            "vision tower and RoI features, the whole batch",
+            "vision tower and RoI features, with the passes that came at once",
             unit="ms",
             nullable=True,
         ),
-        _column("decode_ms", pa.float32(), "prefill and denoising, the whole batch", unit="ms", nullable=True),
+        _column(
+            "decode_ms",
+            pa.float32(),
+            "prefill and denoising up to the last caption of the pass, beside other passes",
+            unit="ms",
+            nullable=True,
+        ),
         _column("pass_ms", pa.float32(), "model call of the batch the pass ran in", unit="ms", nullable=True),
         _column("pass_share_ms", pa.float32(), "pass_ms over the regions of the batch", unit="ms", nullable=True),
-        _column("mean_confidence", pa.float32(), "mean probability of the tokens, 0 to 1", nullable=True),
+        _column(
+            "mean_confidence",
+            pa.float32(),
+            "mean probability of the tokens and of what ends them, 0 to 1",
+            nullable=True,
+        ),
         _column("attempt", pa.int16(), "1 unless the region was tried again"),
         _column("finished_at", pa.timestamp("us", tz="UTC"), "when the row was complete"),
     ]

@@ -7,7 +7,6 @@ dangling references are noticed, and images come back in input order, from any p
 import hashlib
 import json
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -225,5 +224,5 @@ def _told_if_full() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise OutputError(
-            f"the index of the input needs room in {tempfile.gettempdir()}: {error}; TMPDIR names another folder"
+            f"the index of the input needs room in a temporary folder: {error}; SQLITE_TMPDIR names another one"
         ) from error

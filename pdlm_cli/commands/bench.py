@@ -9,10 +9,9 @@ import click
 
 from pdlm_cli.decode_options import decode_options
 from pdlm_cli.local_path import LocalPath
-from pdlm_cli.options import compile_option, logging_options, model_options
+from pdlm_cli.options import SIZES, compile_option, logging_options, model_options
 
 BASELINES = ("released", "sequential", "ar")  # as contenders.BASELINES has them; that module costs an import of torch
-SIZES = ("tiny", "100m", "1b", "8b")
 # Of a BenchJob, as they are given; the rest are those of decoding.
 FIELDS = (
     *("model", "random_weights", "vocabulary", "device", "dtype", "quantize", "compiled", "tiles", "regions"),

@@ -70,8 +70,8 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
     default="auto",
     show_default=True,
     help="Passes in one model call, halved when memory runs out; a pass holds the regions of one image, as many as "
-    "the checkpoint takes. auto is 1 on CPU; on CUDA a few for each that fits, so that the next takes the place of one "
-    "that is done.",
+    "the checkpoint takes. auto is 4 on CPU; on CUDA a few for each that fits, so that the next takes the place of one "
+    "that is done. Where captions cannot leave before their pass is done it is 1 on CPU, on CUDA what fits.",
 )
 @click.option(
     "--pass-timeout",

@@ -7,7 +7,7 @@ import click
 
 from pdlm_cli.conversions import TARGETS, Target
 from pdlm_cli.local_path import LocalPath
-from pdlm_cli.options import DTYPES, json_option, logging_options, source_options
+from pdlm_cli.options import DTYPES, SIZES, json_option, logging_options, source_options
 
 embed_option = click.option(
     "--embed/--no-embed",
@@ -118,7 +118,13 @@ def average(checkpoints: tuple[str, ...], out: Path, log_format: str) -> None:
 
 
 @convert.command(short_help="A region model of random weights.")
-@click.option("--size", default="tiny", show_default=True, help="tiny, 100m, 1b or 8b.")
+@click.option(
+    "--size",
+    type=click.Choice(SIZES),
+    default="tiny",
+    show_default=True,
+    help="Parameters of decoder and vision tower, about; LLaDA's vocabulary comes on top, but for tiny.",
+)
 @click.option(
     "--semantics",
     type=click.Choice(["isolated", "released"]),

@@ -20,7 +20,7 @@ from pdlm_cli.options import default_workers, logging_options, moved_options
     type=click.IntRange(min=1),
     default=300,
     show_default=True,
-    help="Pictures on the page, the first of the input; a photo adds about 40 kB.",
+    help="Pictures on the page, the first of the input; a photo adds about 30 kB.",
 )
 @moved_options
 @logging_options

@@ -59,10 +59,22 @@ def test_version_is_that_of_the_package() -> None:
 
 
 def test_choices_are_those_of_the_library() -> None:
+    from model.quantize import STORAGES
     from model.rules import SAMPLERS
+    from model.sizes import SIZES
 
     assert ("auto", *SAMPLERS) == decode_options.SAMPLERS
     assert ("auto", *device.DTYPES) == options.DTYPES
+    assert tuple(STORAGES) == options.QUANTIZED
+    assert tuple(SIZES) == options.SIZES
+
+
+def test_defaults_that_help_tells_in_words_are_those_of_the_engine() -> None:
+    from pdlm_cli.engine import CPU_BATCH
+
+    [batch_size] = [option for option in ALL[("caption",)].params if option.name == "batch_size"]
+    assert isinstance(batch_size, click.Option)
+    assert f"auto is {CPU_BATCH} on CPU" in (batch_size.help or "")
 
 
 @pytest.mark.parametrize(
@@ -86,3 +98,23 @@ def test_values_out_of_range_are_usage_errors(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, ["caption", "--input", "masks.json", *arguments])
     assert result.exit_code == 2
     assert arguments[0] in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--threshold 0.8", "it is for --sampler threshold, not for auto"),
+        ("--factor 0.5 --sampler topk", "it is for --sampler factor, not for topk"),
+        ("--sampler factor --entropy 0.5", "it is for --sampler entropy, not for factor"),
+        ("--factor 0.5", None),
+        ("--entropy 0.5 --sampler entropy", None),
+        ("--sampler topk --threshold 0.9 --factor 0.25 --entropy 0.1", None),
+    ],
+)
+def test_settings_of_another_sampler_are_usage_errors(arguments: str, message: str | None) -> None:
+    result = CliRunner().invoke(main, ["caption", "--input", "nothing.json", *arguments.split()])
+    if message is None:
+        assert "Invalid value" not in result.output
+    else:
+        assert result.exit_code == 2
+        assert message in result.output

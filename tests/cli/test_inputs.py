@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdlm_cli import inputs, manifest
-from pdlm_cli.errors import InputError
+from pdlm_cli.errors import InputError, OutputError
 from pdlm_cli.input_conversion import convert
 from pdlm_cli.manifest import Manifest, open_manifest
 from pdlm_cli.readers import folder, parquet
-from pdlm_cli.region_index import image_hash
+from pdlm_cli.readers.records import ImageRecord
+from pdlm_cli.region_index import RegionIndex, image_hash
 from pdlm_cli.sources import MaskReader, Sources, open_with_sources
 from tests.cli.sample_pictures import FOLDER, SAMPLE, Picture
 from tests.cli.written_inputs import WRITERS
@@ -204,3 +205,10 @@ def test_shards_are_the_same_for_ever() -> None:
     """On every machine and in every version: otherwise machines of one run would leave images out."""
     for name in ("a.png", "7", "b\u00fcro/1", ""):
         assert image_hash(name) == int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)
+
+
+def test_an_index_without_room_says_which_variable_names_its_folder() -> None:
+    index = RegionIndex()
+    index._database.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(OutputError, match="database or disk is full; SQLITE_TMPDIR names another"):
+        index.fill((ImageRecord(str(i), f"{i}.png") for i in range(10_000)), "file", images_repeat=False)
