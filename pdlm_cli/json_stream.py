@@ -43,6 +43,8 @@ class JsonStream:
     def items(self) -> Iterator[Item]:
         """Every item, in file order. Raises ValueError with the place or the name at fault."""
         first = self._next_symbol()
+        if not first:
+            raise ValueError("the file is empty")
         if first == "{":
             yield from self._object()
         elif first == "[":

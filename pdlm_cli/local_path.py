@@ -19,14 +19,16 @@ class LocalPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class PreviewFile(LocalPath):
+class PictureFile(LocalPath):
     """A picture to write, of a kind that its name tells: refused before the work that it is to show."""
 
-    def __init__(self) -> None:
+    def __init__(self, *endings: str) -> None:
+        """endings: those of its kinds, .png and .jpg if there are none."""
         super().__init__(dir_okay=False)
+        self.endings = endings or (".png", ".jpg", ".jpeg")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = super().convert(value, param, ctx)
-        if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            self.fail(f"{path} ends neither in .png nor in .jpg", param, ctx)
+        if path.suffix.lower() not in self.endings:
+            self.fail(f"{path} does not end in {' or '.join(self.endings[:2])}", param, ctx)
         return path

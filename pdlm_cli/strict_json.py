@@ -15,6 +15,8 @@ class Refused(ValueError):
 
 def loads(data: bytes) -> Any:
     """Parse UTF-8, UTF-16 or UTF-32 JSON. Raises ValueError with the place or the name at fault."""
+    if not data.strip():
+        raise ValueError("the file is empty")
     try:
         return json.loads(data, object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:

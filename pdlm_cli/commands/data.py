@@ -6,7 +6,7 @@ import click
 
 from pdlm_cli.cores import usable_cores
 from pdlm_cli.data_engine.limits import FORMATS
-from pdlm_cli.local_path import LocalPath, PreviewFile
+from pdlm_cli.local_path import LocalPath, PictureFile
 from pdlm_cli.options import json_option, logging_options, scene_options
 from pdlm_cli.signals import StopSignals
 
@@ -44,7 +44,7 @@ def data() -> None:
 )
 @click.option(
     "--preview",
-    type=PreviewFile(),
+    type=PictureFile(),
     help="Also write a contact sheet of the first twelve scenes, .png or .jpg.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace scenes of other settings that OUT holds.")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pdlm_cli.local_path import PreviewFile
+from pdlm_cli.local_path import PictureFile
 from pdlm_cli.options import json_option, limit_option, logging_options, source_options
 
 
@@ -15,7 +15,7 @@ from pdlm_cli.options import json_option, limit_option, logging_options, source_
 @limit_option
 @click.option(
     "--preview",
-    type=PreviewFile(),
+    type=PictureFile(),
     metavar="FILE",
     help="Draw the first pictures with their regions into this file, .png or .jpg.",
 )
@@ -57,7 +57,8 @@ def inspect(
         try:
             inspection.preview(manifest, sources, 12).save(preview)
         except (OSError, ValueError) as error:
-            raise OutputError(f"cannot write {preview}: {error}") from error
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            raise OutputError(f"cannot write {preview}: {reason}") from error
         logs.log.info("wrote %s", preview)
     if as_json:
         print_line(found.to_json())

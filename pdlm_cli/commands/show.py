@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pdlm_cli.decode_options import decode_options, sampling_seed_option
-from pdlm_cli.local_path import LocalPath
+from pdlm_cli.local_path import LocalPath, PictureFile
 from pdlm_cli.options import logging_options, model_options, moved_options
+
+ALWAYS = ("source", "masks", "output", "log_format")
+OF_RUN = ("pictures", "input_file", "images", "mask_pictures")  # of `pdlm caption`; all others are of an IMAGE
 
 
 @click.command(short_help="Draw captions beside their picture, or how a training run learnt.")
@@ -16,8 +20,9 @@ from pdlm_cli.options import logging_options, model_options, moved_options
 @click.argument("masks", nargs=-1, type=LocalPath(exists=True, dir_okay=False))
 @click.option(
     "--output",
-    type=LocalPath(dir_okay=False),
-    help="Picture to write.  [default: IMAGE-captions.png in this folder, RUN/pictures.png or RUN/curves.png]",
+    type=PictureFile(),
+    help="Picture to write, .png or .jpg.  [default: IMAGE-captions.png in this folder, RUN/pictures.png or "
+    "RUN/curves.png]",
 )
 @click.option(
     "--pictures",
@@ -28,7 +33,7 @@ from pdlm_cli.options import logging_options, model_options, moved_options
 )
 @click.option(
     "--steps-gif",
-    type=LocalPath(dir_okay=False),
+    type=PictureFile(".gif"),
     help="Draw the denoising of an IMAGE too, all captions filling in at once, as a GIF.",
 )
 @moved_options
@@ -36,7 +41,10 @@ from pdlm_cli.options import logging_options, model_options, moved_options
 @decode_options
 @sampling_seed_option
 @logging_options
+@click.pass_context
 def show(
+    ctx: click.Context,
+    /,
     source: Path,
     masks: tuple[Path, ...],
     output: Path | None,
@@ -73,27 +81,29 @@ def show(
     from pdlm_cli.annotated import sheet
     from pdlm_cli.atomic import write_atomic
     from pdlm_cli.errors import ConfigError, OutputError
-    from pdlm_cli.moved import UNMOVED, Moved
+    from pdlm_cli.moved import Moved
     from pdlm_cli.showing import caption_picture, pages_of_run
     from pdlm_cli.stdout import print_line, printable
     from pdlm_cli.training.curves import draw_curves, is_training_run
 
     logs.configure(log_format)
+    if output is not None and not output.parent.is_dir():
+        raise OutputError(f"cannot write {output}: there is no folder {output.parent}")
     if source.is_dir() and masks:
         raise ConfigError(f"{source} is a folder, taken for a run, which has its masks already; leave MASKS out")
-    if source.is_dir() and steps_gif is not None:
-        raise ConfigError("--steps-gif watches one picture being captioned; name an IMAGE with its MASKS")
-    moved = Moved(input_file, images, mask_pictures)
-    if moved != UNMOVED and (is_training_run(source) or not source.is_dir()):
-        raise ConfigError(
-            f"--input, --images and --masks say where the input of a RUN of `pdlm caption` lies now, {source} is none; "
-            "leave them out"
-        )
+    trained = is_training_run(source)
+    for option in _given(ctx):
+        if trained or source.is_dir() != (option.name in OF_RUN):
+            kind = "a run of `pdlm train`" if trained else "a run of `pdlm caption`" if source.is_dir() else "a picture"
+            raise ConfigError(f"{option.opts[0]} has no meaning for {kind}; leave it out")
     save: Callable[[Path], object]
-    if is_training_run(source):
+    if trained:
         save, target = draw_curves(source).savefig, source / "curves.png"
     elif source.is_dir():
-        save, target = sheet(pages_of_run(source, pictures, moved)).save, source / "pictures.png"
+        save, target = (
+            sheet(pages_of_run(source, pictures, Moved(input_file, images, mask_pictures))).save,
+            source / "pictures.png",
+        )
     else:
         if not masks:
             raise ConfigError(f"{source} needs MASKS: mask pictures, one a region, or an annotation file")
@@ -110,5 +120,15 @@ def show(
     try:
         save(target)
     except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write {target}: {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise OutputError(f"cannot write {target}: {reason}") from error
     logs.log.info("wrote %s", target)
+
+
+def _given(context: click.Context) -> list[click.Parameter]:
+    """Options on the command line that do not apply to all that can be shown."""
+    return [
+        option
+        for option in context.command.params
+        if option.name not in ALWAYS and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]

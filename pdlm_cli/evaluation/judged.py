@@ -48,8 +48,8 @@ def run(judged: Path, questions: Path, log_format: str) -> JudgedScores:
 
 def score_file(judged: Path, questions: Path) -> dict[str, MaskScore]:
     """Scores of every mask that has questions. Raises InputError if the files are not of the form, or do not match."""
+    given = _object(judged)  # first: where it is not there, the questions beside it are not either
     asked = {key: _questions(entry, key, questions) for key, entry in _object(questions).items()}
-    given = _object(judged)
     strangers = sorted(given.keys() - asked.keys())
     if strangers:
         raise InputError(f"{judged} holds masks of which {questions} asks nothing: {_some(strangers)}")

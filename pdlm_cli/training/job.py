@@ -262,7 +262,9 @@ def load_job(path: Path, changes: Sequence[str] = ()) -> TrainJob:
     """
     try:
         values = strict_yaml.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected fields of a training job, found {type(values).__name__}")

@@ -108,7 +108,7 @@ def test_previews_are_drawn(faulty: Dataset, tmp_path: Path) -> None:
 def test_previews_of_no_kind_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     result = pdlm("inspect", tmp_path / "nothing.json", "--preview", tmp_path / "look.txt")
     assert result.exit_code == 2
-    assert "ends neither in .png nor in .jpg" in result.stderr
+    assert "does not end in .png or .jpg" in result.stderr
 
 
 @pytest.mark.parametrize("to", [to for to in TARGETS if to not in ("panoptic", "folder")])

@@ -82,7 +82,7 @@ REFUSED = {
     "no colon": (b'{"a" 1}', "line 1, column 6: Expecting ':' delimiter"),
     "no comma": (b"[1\n 2]", "line 2, column 2: Expecting ',' delimiter"),
     "Latin-1": (b'{"a": ["\xe9"]}', "near byte 8; save it as UTF-8"),
-    "nothing": (b"", "line 1, column 1: Expecting value"),
+    "nothing": (b"", "the file is empty"),
 }
 
 

@@ -80,4 +80,4 @@ def test_runs_are_drawn_from_where_their_input_is(command: list[Any], tmp_path: 
 def test_a_picture_has_no_input_that_moved(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
     result = pdlm("show", tmp_path / "photo.png", tmp_path / "photo.png", "--input", tmp_path)
-    assert result.exit_code == 2 and "leave them out" in result.stderr
+    assert result.exit_code == 2 and "--input has no meaning" in result.stderr

@@ -230,17 +230,21 @@ def test_an_outline_follows_its_mask() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([PHOTO / "demo.jpg"], "needs MASKS"),
+        ([PHOTO / "demo.jpg", *FAST], "needs MASKS"),
         ([PHOTO], "holds no run"),
         ([PHOTO, MASKS[0]], "leave MASKS out"),
-        ([PHOTO, "--steps-gif", "steps.gif"], "one picture being captioned"),
-        ([PHOTO / "demo.jpg", REPOSITORY / "examples/coco/shapes.png"], "the mask picture has"),
-        ([MASKS[0], REPOSITORY / "examples/coco/masks.json"], "no regions of a picture"),
-        ([REPOSITORY / "README.md", MASKS[0]], "cannot be decoded"),
+        ([PHOTO, "--steps-gif", "steps.gif"], "--steps-gif has no meaning for a run of `pdlm caption`"),
+        ([PHOTO, "--model", "other"], "--model has no meaning for a run of `pdlm caption`"),
+        ([PHOTO / "demo.jpg", MASKS[0], "--pictures", 3], "--pictures has no meaning for a picture"),
+        ([PHOTO / "demo.jpg", MASKS[0], "--output", "page.txt"], "does not end in .png or .jpg"),
+        ([PHOTO / "demo.jpg", MASKS[0], "--steps-gif", "steps.png"], "does not end in .gif"),
+        ([PHOTO / "demo.jpg", REPOSITORY / "examples/coco/shapes.png", *FAST], "the mask picture has"),
+        ([MASKS[0], REPOSITORY / "examples/coco/masks.json", *FAST], "no regions of a picture"),
+        ([REPOSITORY / "README.md", MASKS[0], *FAST], "cannot be decoded"),
     ],
 )
 def test_what_cannot_be_shown_is_said(arguments: list[Path], message: str) -> None:
-    result = pdlm("show", *arguments, *FAST)
+    result = pdlm("show", *arguments)
     assert result.exit_code in (2, 4)
     assert message in result.stderr
 
@@ -248,4 +252,5 @@ def test_what_cannot_be_shown_is_said(arguments: list[Path], message: str) -> No
 def test_a_target_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], "--output", tmp_path / "no" / "page.png", *FAST)
     assert result.exit_code == 5
-    assert "cannot write" in result.stderr
+    assert "there is no folder" in result.stderr
+    assert result.stdout == ""  # nothing was captioned for it
