@@ -100,10 +100,8 @@ def show(
     if trained:
         save, target = draw_curves(source).savefig, source / "curves.png"
     elif source.is_dir():
-        save, target = (
-            sheet(pages_of_run(source, pictures, Moved(input_file, images, mask_pictures))).save,
-            source / "pictures.png",
-        )
+        pages = pages_of_run(source, pictures, Moved(input_file, images, mask_pictures))
+        save, target = sheet(pages).save, source / "pictures.png"
     else:
         if not masks:
             raise ConfigError(f"{source} needs MASKS: mask pictures, one a region, or an annotation file")

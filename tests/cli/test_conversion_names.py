@@ -8,7 +8,7 @@ from PIL import Image
 
 from pdlm_cli import atomic
 from pdlm_cli.conversions.folders import SIGN
-from pdlm_cli.errors import OutputError
+from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.input_conversion import check_output
 from tests.cli.sample_pictures import FOLDER
 from tests.cli.support import Dataset
@@ -73,6 +73,14 @@ def test_panoptic_needs_a_name_that_its_folder_can_be_told_from(tmp_path: Path) 
     assert result.exit_code == 2
     assert ".json" in result.stderr
     check_output("panoptic", tmp_path / "out.json", overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "message"), [("manifest", "out.json", "ends in .parquet"), ("coco", "out.parquet", "ends in .json")]
+)
+def test_a_name_of_another_kind_of_file_is_refused(to: str, name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_output(to, tmp_path / name, overwrite=True)
 
 
 def test_a_folder_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:

@@ -249,6 +249,12 @@ def test_files_of_another_form_are_input_errors(tmp_path: Path, judged: Any, que
     assert message in result.stderr
 
 
+def test_the_file_that_is_not_there_is_named_before_the_questions_beside_it(tmp_path: Path) -> None:
+    result = score(tmp_path / "nothere.json")
+    assert result.exit_code == 4
+    assert f"cannot read {tmp_path / 'nothere.json'}: No such file" in result.stderr
+
+
 def test_examples_of_score_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("out/eval").mkdir(parents=True)

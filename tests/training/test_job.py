@@ -96,6 +96,11 @@ def test_what_does_not_fit_is_named(tmp_path, change, message):
         load_job(file, [change])
 
 
+def test_a_job_that_is_not_there_is_no_broken_yaml(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*job\.yaml: No such file"):
+        load_job(tmp_path / "job.yaml")
+
+
 def test_changes_reach_nested_fields_and_leave_the_file_alone(tmp_path):
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(VALUES))
