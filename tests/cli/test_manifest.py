@@ -108,7 +108,7 @@ def changed(path: str, new: Any) -> dict[str, Any]:
 
 HALF = "a\ud800.jpg"
 REFUSED = {
-    "empty file": ("", "line 1, column 1"),
+    "empty file": ("", "the file is empty"),
     "not JSON": ("masks", "not valid JSON at line 1"),
     "cut off": ('{"images": [', "line 1, column 13"),
     "not a number": ('{"images": [], "annotations": NaN}', "NaN is not a JSON number"),
