@@ -55,13 +55,14 @@ def answer_layout(
 ) -> Caption:
     """The answer at the end of a conversation about pictures, whatever stands in its slots; these are the length.
 
-    Raises FloatingPointError if the model gives NaN.
+    Blocks after its end are not written. Raises FloatingPointError if the model gives NaN.
     """
-    result = denoise_layout(model, images, layout, settings)
+    tokens = model.tokens
+    result = denoise_layout(model, images, layout, settings, ends=(tokens.end_of_turn, tokens.end_of_text))
     if result.broken.any():
         raise FloatingPointError(NAN_LOGITS)
     confidence = result.confidence.exp()[0].tolist()
-    return cut_caption(model.tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
+    return cut_caption(tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
 
 
 def denoise_answer(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Denoised:
@@ -71,9 +72,13 @@ def denoise_answer(model: PerceptionDLMBase, image: PreparedImage, question: str
 
 @torch.inference_mode()
 def denoise_layout(
-    model: PerceptionDLMBase, images: Sequence[PreparedImage], layout: Layout, settings: ChatSettings
+    model: PerceptionDLMBase,
+    images: Sequence[PreparedImage],
+    layout: Layout,
+    settings: ChatSettings,
+    ends: Sequence[int] = (),
 ) -> Denoised:
-    """All slots (1, N) of the answer at the end of a conversation."""
+    """All slots (1, N) of the answer at the end of a conversation. ends: see denoise_blocks."""
     batch = collate_images(images, [layout], model.config).to(model.device)
     embeds = model.embed(batch)
 
@@ -82,10 +87,10 @@ def denoise_layout(
     def logits_fn(canvas: Tensor) -> Tensor:
         return answer(canvas[:, None])[:, 0]
 
-    sampling = settings.sampling(model.tokens.banned_in_chat)
-    canvas = torch.full(layout.slots.shape, model.tokens.mask, device=model.device)
+    sampling, mask = settings.sampling(model.tokens.banned_in_chat), model.tokens.mask
+    canvas = torch.full(layout.slots.shape, mask, device=model.device)
     generators = [torch.Generator().manual_seed(settings.seed)]
-    return denoise_blocks(logits_fn, canvas, model.tokens.mask, settings.steps, settings.block, sampling, generators)
+    return denoise_blocks(logits_fn, canvas, mask, settings.steps, settings.block, sampling, generators, ends)
 
 
 def _plan(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Layout:

@@ -201,8 +201,11 @@ def denoise_blocks(
     block: int,
     sampling: Sampling,
     generators: Sequence[torch.Generator] | None = None,
+    ends: Sequence[int] = (),
 ) -> Denoised:
     """The chat rule: topk in one block of `block` slots after the other; block 1 is left-to-right order.
+
+    ends: tokens after which nothing counts; blocks that come after one of them in every row stay masked.
 
     Raises ValueError unless blocks fill the canvas (P, N) and share the steps evenly.
     """
@@ -218,6 +221,8 @@ def denoise_blocks(
     for start in range(0, length, block):
         parts.append(denoise(logits_fn, canvas, mask_token, rule, sampling, generators, slice(start, start + block)))
         canvas = parts[-1].tokens
+        if torch.isin(canvas, torch.tensor(ends, device=canvas.device)).any(dim=1).all():
+            break
     return Denoised(
         canvas,
         torch.stack([part.confidence for part in parts]).sum(dim=0),

@@ -71,6 +71,21 @@ def decode_options(command: Command) -> Command:
             show_default=True,
             help="Write a caption to its end once this many steps have changed nothing; 0 for never.",
         ),
+        sampling_options,
+        click.option(
+            "--cache",
+            default="auto",
+            show_default=True,
+            callback=_check_cache,
+            help="Keys and values between steps: auto, none, exact, frozen or refresh=K.",
+        ),
+    )
+
+
+def sampling_options(command: Command) -> Command:
+    """--temperature, --top-p, --top-k, --cfg-scale."""
+    return in_order(
+        command,
         click.option(
             "--temperature",
             type=click.FloatRange(min=0),
@@ -98,13 +113,6 @@ def decode_options(command: Command) -> Command:
             default=0.0,
             show_default=True,
             help="Classifier-free guidance; 0 is off.",
-        ),
-        click.option(
-            "--cache",
-            default="auto",
-            show_default=True,
-            callback=_check_cache,
-            help="Keys and values between steps: auto, none, exact, frozen or refresh=K.",
         ),
     )
 

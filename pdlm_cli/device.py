@@ -9,7 +9,7 @@ from pdlm_cli.cores import usable_cores
 from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory
 
 if TYPE_CHECKING:
-    from model.pdlm import PerceptionDLM
+    from model.pdlm import PerceptionDLMBase
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -43,7 +43,7 @@ def pick_dtype(name: str, device: Any) -> str:
     return "bf16" if device.type == "cuda" else "fp32"
 
 
-def place(model: "PerceptionDLM", device: Any, quantize: str | None, *, compiled: bool) -> float | None:
+def place(model: "PerceptionDLMBase", device: Any, quantize: str | None, *, compiled: bool) -> float | None:
     """Put a model on a device, its decoder stored as `quantize` says before it gets there. Returns the seconds that
     compiling took, None if it is not compiled. Raises ValueError."""
     import torch

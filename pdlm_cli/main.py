@@ -15,6 +15,7 @@ from pdlm_cli.stdout import open_closed_streams
 COMMANDS = {
     "caption": "Caption every masked region of a set of images.",
     "inspect": "Say what an input holds and what is wrong with it.",
+    "chat": "Answer questions about whole pictures.",
     "propose": "Make regions for pictures that have none.",
     "merge": "Join the shards of a run.",
     "export": "Write the captions of a finished run in another form.",

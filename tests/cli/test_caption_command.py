@@ -240,6 +240,7 @@ def test_exit_codes(
 # Those of llada need a download, those of average two trainings, those of bench and tradeoff minutes; all are looked at
 # beside the tests of their commands.
 ELSEWHERE = (
+    ("chat",),
     ("convert", "llada"),
     ("convert", "average"),
     ("train",),

@@ -161,6 +161,20 @@ def test_blocks_are_written_one_after_the_other():
     assert [sum(m[4:]) for m in masked] == [4, 4, 4, 2]
 
 
+def test_blocks_after_the_end_of_every_row_are_not_written():
+    def logits(canvas: torch.Tensor) -> torch.Tensor:
+        """Row 0 ends in its first block, row 1 in its second."""
+        wanted = torch.tensor([[3, 7, 1, 1, 1, 1], [2, 2, 7, 2, 2, 2]])
+        return torch.nn.functional.one_hot(wanted, VOCABULARY)[: len(canvas)].float()
+
+    canvas = torch.full((2, 6), MASK)
+    both = denoise_blocks(logits, canvas, MASK, 6, 2, Sampling(), ends=(7,))
+    assert both.tokens.tolist() == [[3, 7, 1, 1, MASK, MASK], [2, 2, 7, 2, MASK, MASK]]
+    first = denoise_blocks(logits, canvas[:1], MASK, 6, 2, Sampling(), ends=(5, 7))
+    assert (first.tokens.tolist(), first.forwards) == ([[3, 7, MASK, MASK, MASK, MASK]], 2)
+    assert denoise_blocks(logits, canvas, MASK, 6, 2, Sampling()).forwards == 6
+
+
 def test_block_length_one_is_left_to_right():
     oracle = Oracle(1, 5)
     denoise_blocks(oracle, torch.full((1, 5), MASK), MASK, 5, 1, Sampling())

@@ -1,0 +1,121 @@
+"""`pdlm chat`: questions about one picture, each answered with those before it in mind."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pdlm_cli.checkpoints import named_or_shipped
+from pdlm_cli.device import DTYPES, device_errors, pick_device, pick_dtype, place
+from pdlm_cli.errors import ConfigError, DeviceError, InputError, RegionError
+from pdlm_cli.images import load_image
+from pdlm_cli.logs import log
+from pdlm_cli.progress import status
+
+if TYPE_CHECKING:
+    from model.chat import ChatSettings
+    from model.pdlm import PerceptionDLMBase
+    from model.preprocess import PreparedImage
+
+
+@dataclass(frozen=True)
+class Answer:
+    """finish_reason: eos, or length if there was no room for more. tokens: of the answer, its end not counted.
+    mean_confidence: of these and the end, each when it was written. denoise_steps: until it had ended."""
+
+    question: str
+    answer: str
+    finish_reason: str
+    tokens: int
+    mean_confidence: float
+    denoise_steps: int
+    seconds: float
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass
+class Conversation:
+    """remember: a question is asked after those before it, with their answers; otherwise as if it were the first."""
+
+    model: "PerceptionDLMBase"
+    image: "PreparedImage"
+    settings: "ChatSettings"
+    remember: bool
+    turns: list[tuple[tuple[str | int, ...], list[int]]] = field(default_factory=list)
+
+    def ask(self, question: str) -> Answer:
+        """Raises ConfigError if the model cannot answer it, DeviceError."""
+        from model.chat import answer_layout
+        from model.layout import plan_conversation
+
+        model, started = self.model, time.monotonic()
+        asked = (question,) if self.turns else (len(self.image.tiles), "\n" + question)  # as it was learnt
+        blank = [model.tokens.mask] * self.settings.length
+        try:
+            with device_errors():
+                layout = plan_conversation(model.tokens, model.config, [*self.turns, (asked, blank)])
+                found = answer_layout(model, [self.image], layout, self.settings)
+        except DeviceError:
+            raise
+        except (ValueError, FloatingPointError) as error:
+            raise ConfigError(str(error)) from error
+        if self.remember:
+            self.turns.append((asked, found.tokens))
+        return Answer(
+            question,
+            found.text,
+            found.finish_reason,
+            found.tokens_generated,
+            round(found.mean_confidence, 4),
+            found.denoise_steps,
+            round(time.monotonic() - started, 3),
+        )
+
+
+def open_conversation(
+    picture: Path,
+    settings: "ChatSettings",
+    *,
+    remember: bool,
+    checkpoint: str | None,
+    device: str,
+    dtype: str,
+    quantize: str | None,
+    max_pixels: int,
+) -> Conversation:
+    """Load the picture, turned as its EXIF says, and then the model. checkpoint to quantize: as for engine.load_engine,
+    but the checkpoint may be an image-level one too. Raises InputError, ConfigError, DeviceError."""
+    try:
+        pixels = load_image(picture, exif="apply", max_pixels=max_pixels)
+    except RegionError as error:
+        raise InputError(str(error)) from error
+    source = named_or_shipped(checkpoint)
+    with status("loading the model"):
+        model = _load(source, device, dtype, quantize)
+    if model.config.random_weights:
+        log.warning("%s has random weights: its answers are noise, good only to try things", source)
+
+    from model.preprocess import prepare_image
+
+    return Conversation(model, prepare_image(pixels, model.config), settings, remember)
+
+
+def _load(source: str, device: str, dtype: str, quantize: str | None) -> "PerceptionDLMBase":
+    import torch
+
+    from model.pdlm import load_model
+
+    where = pick_device(device)
+    kind: torch.dtype = getattr(torch, DTYPES[pick_dtype(dtype, where)])
+    try:
+        with device_errors():
+            model = load_model(source, dtype=kind, device=torch.device("cpu"))
+            place(model, where, quantize, compiled=False)
+    except DeviceError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return model

@@ -1,0 +1,110 @@
+"""`pdlm chat`."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pdlm_cli.decode_options import sampling_options, sampling_seed_option
+from pdlm_cli.local_path import LocalPath
+from pdlm_cli.options import json_option, logging_options, max_pixels_option, model_options
+
+
+@click.command(short_help="Answer questions about whole pictures.")
+@click.argument("image", type=LocalPath(exists=True, dir_okay=False))
+@click.argument("questions", nargs=-1, metavar="[QUESTION]...")
+@click.option("--forget", is_flag=True, help="Ask each question as if it were the first.")
+@click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens an answer may have.")
+@click.option(
+    "--block",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Tokens that are written together before the next ones, a divisor of --length; 1 for left to right.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="Denoising steps of an answer of full length, a multiple of its blocks; fewer is faster.",
+)
+@sampling_options
+@sampling_seed_option
+@model_options
+@max_pixels_option
+@json_option("each answer, with its confidence and times,")
+@logging_options
+def chat(
+    image: Path,
+    questions: tuple[str, ...],
+    forget: bool,
+    model: str | None,
+    device: str,
+    dtype: str,
+    quantize: str | None,
+    max_pixels: int,
+    as_json: bool,
+    log_format: str,
+    **settings: Any,
+) -> None:
+    """Answer QUESTIONs about IMAGE, one a line. Without any, they are read from stdin, or asked for on a terminal
+    until Ctrl-D.
+
+    Each question is asked after those before it, with their answers, unless --forget. A region checkpoint answers as
+    well as an image-level one, if it has learnt to; the small one that ships knows short questions about drawn scenes
+    alone, and guesses at many of them.
+
+    \b
+    Examples:
+      pdlm chat photo.jpg "What is in the picture?" "What color is it?"
+      pdlm chat photo.jpg
+      pdlm chat photo.jpg --json < questions.txt
+    """
+    from pdlm_cli import logs
+    from pdlm_cli.chatting import open_conversation
+    from pdlm_cli.errors import ConfigError
+    from pdlm_cli.progress import status
+    from pdlm_cli.stdout import print_line, printable
+
+    logs.configure(log_format)
+    from model.chat import ChatSettings
+
+    try:
+        chosen = ChatSettings(**settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    talk = open_conversation(
+        image,
+        chosen,
+        remember=not forget,
+        checkpoint=model,
+        device=device,
+        dtype=dtype,
+        quantize=quantize,
+        max_pixels=max_pixels,
+    )
+    for question in questions or _asked():
+        with status("answering"):
+            answer = talk.ask(question)
+        said = [answer.to_json()] if as_json else [printable(line) for line in answer.answer.splitlines()]
+        print_line("\n".join(said))
+
+
+def _asked() -> Iterator[str]:
+    """Questions of stdin, a line each; blank lines are none."""
+    if not sys.stdin.isatty():
+        yield from (line.strip() for line in sys.stdin if line.strip())
+        return
+    import readline  # noqa: F401, a line can be edited, and the ones before it come back
+
+    while True:
+        try:
+            line = input("> ").strip()
+        except EOFError:
+            click.echo(err=True)
+            return
+        if line:
+            yield line
