@@ -77,8 +77,8 @@ class RegionSemantics:
 class ModelStart:
     """Where training starts. start: checkpoint folder or hub id. random: a model of random weights instead.
     image_level: what the start knows of regions is left behind. regions: turns an image-level start into a region
-    model; null keeps what the start is. roi_features: another rule for those of a start that has regions. tile: side in pixels of larger or smaller tiles than the start has; its
-    position embeddings are resized."""
+    model; null keeps what the start is. roi_features: another rule for those of a start that has regions. tile: side in
+    pixels of larger or smaller tiles than the start has; its position embeddings are resized."""
 
     start: str | None = None
     random: RandomModel | None = None
