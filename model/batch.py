@@ -26,7 +26,8 @@ class Batch:
     tiles: (sum of T, 3, S, S) uint8, of pictures in the order in which layouts show them; one blank tile that none
     shows where there is no picture, for towers cannot look at nothing. tile_counts, grids: per picture. footprints:
     (sum of T, max_regions, g * g), how many regions of the picture put each region prompt on each patch; None without
-    regions. boxes: per picture (R, 4) xyxy over width and height.
+    regions. boxes: per picture (R, 4) xyxy over width and height. masks: per picture (R, T, g * g) bool, the patches of
+    each region.
     input_ids, position_ids, kind, region, labelled: (B, L) as in `Layout`; image: (B, L) where image features go.
     slots: (B, R, G) caption slots as places in the sequence, -1 where there is none. prefix: length of all prefixes.
     twin: (B, L) tokens that `with_twins` added, None if it did not.
@@ -37,6 +38,7 @@ class Batch:
     grids: tuple[tuple[int, int], ...]
     footprints: Tensor | None
     boxes: tuple[Tensor, ...]
+    masks: tuple[Tensor, ...]
     input_ids: Tensor
     position_ids: Tensor
     kind: Tensor
@@ -92,18 +94,20 @@ def collate_passes(
     most, patches = config.regions.max_regions, config.patch_grid**2
     footprints = [_footprint_counts(prepared, most, patches) for prepared in passes]
     boxes = [prepared.boxes if isinstance(prepared, PreparedPass) else np.zeros((0, 4)) for prepared in passes]
+    masks = [_region_patches(prepared, patches) for prepared in passes]
     return _collate(
         images,
         layouts,
         config.tile_size,
         torch.cat(footprints or [torch.zeros(1, most, patches)]),
         tuple(torch.from_numpy(own).float() for own in boxes),
+        tuple(masks),
     )
 
 
 def collate_images(images: Sequence[PreparedImage], layouts: Sequence[Layout], config: PerceptionDLMConfig) -> Batch:
     """Pictures with their layouts, of which each may show several or none, without regions."""
-    return _collate(images, layouts, config.tile_size, None, ())
+    return _collate(images, layouts, config.tile_size, None, (), ())
 
 
 def with_twins(batch: Batch) -> Batch:
@@ -127,6 +131,12 @@ def with_twins(batch: Batch) -> Batch:
     )
 
 
+def _region_patches(prepared: PreparedPass | PreparedImage, patches: int) -> Tensor:
+    if isinstance(prepared, PreparedImage):
+        return torch.zeros(0, len(prepared.tiles), patches, dtype=torch.bool)
+    return torch.from_numpy(prepared.footprints).flatten(2)
+
+
 def _footprint_counts(prepared: PreparedPass | PreparedImage, max_regions: int, patches: int) -> Tensor:
     if isinstance(prepared, PreparedImage):
         return torch.zeros(len(prepared.tiles), max_regions, patches)
@@ -143,6 +153,7 @@ def _collate(
     side: int,
     footprints: Tensor | None,
     boxes: tuple[Tensor, ...],
+    masks: tuple[Tensor, ...],
 ) -> Batch:
     """side: of a tile, in pixels."""
     prefix = max(layout.prefix for layout in layouts)
@@ -173,6 +184,7 @@ def _collate(
         grids=tuple(image.grid for image in images),
         footprints=footprints,
         boxes=boxes,
+        masks=masks,
         input_ids=rows([layout.input_ids for layout in layouts], 0),
         position_ids=rows([layout.position_ids for layout in layouts], 0),
         kind=rows([layout.kind for layout in layouts], Kind.PAD),

@@ -21,7 +21,7 @@ from model.diffusion import Noise, weighted_entropy
 from model.layout import Kind
 from model.picture import caption_picture
 from model.preprocess import normalise
-from model.roi import RELEASED_CELL, replay
+from model.roi import RELEASED_CELL, replay, replay_masked
 from model.tokens import Tokens
 from model.vision import RegionVisionTower
 from model.words import Both, Words, aims
@@ -222,15 +222,10 @@ class PerceptionDLM(PerceptionDLMBase):
     def rois(self, tiles: Tensor, batch: Batch, cell: int) -> Tensor:
         """(regions of the batch, size * size, D): their RoI tokens, of image tokens (sum of T, n * n, D)."""
         assert self.config.regions is not None
-        rois = replay(
-            tiles.split(batch.tile_counts),
-            batch.grids,
-            batch.boxes,
-            rule=self.config.regions.roi_features,
-            size=self.config.regions.roi_size,
-            cell=cell,
-        )
-        return torch.cat(rois)
+        own, rule, size = tiles.split(batch.tile_counts), self.config.regions.roi_features, self.config.regions.roi_size
+        if rule == "masked":
+            return torch.cat(replay_masked(own, batch.grids, batch.boxes, batch.masks, size))
+        return torch.cat(replay(own, batch.grids, batch.boxes, rule=rule, size=size, cell=cell))
 
     def region_prompts(self, batch: Batch) -> Tensor | None:
         if batch.footprints is None:

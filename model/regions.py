@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 # The two semantics, field by field. "released" reproduces the published weights, quirks included; the second value
-# is what this project trains with; a third one leaves a part of the model out, to see what that part is good for.
+# is what this project trains with; "none", "full" and "shared" leave a part of the model out, to see what that part is
+# good for. "masked" is of this project alone.
 CHOICES = {
     "attention": ("released", "isolated", "full"),
     "positions": ("released", "isolated"),
-    "roi_features": ("released", "aligned", "none"),
+    "roi_features": ("released", "aligned", "none", "masked"),
     "footprint": ("released", "coverage", "none"),
     "binding": ("released", "isolated", "shared"),
     "budget": ("released", "isolated"),
@@ -30,8 +31,9 @@ class RegionConfig:
         another's.
     positions: released: one running sequence; isolated: the whole prompt first, then every region's RoI and caption
         from the same position on.
-    roi_features: released: box scaled twice, first tile dropped; aligned: the box's own features; none: no RoI tokens
-        at all, so that a caption finds its region by marker and prompt alone.
+    roi_features: released: box scaled twice, first tile dropped; aligned: the box's own features; masked: those of
+        the image tokens in the box that the region's footprint touches, and nothing of what else lies in it; none: no
+        RoI tokens at all, so that a caption finds its region by marker and prompt alone.
     footprint: patches that receive a region prompt. released: top-left pixel of each patch of the bicubically
         resized mask; coverage: share of the patch that the mask covers, at least one patch a region; none: no patch
         does, so that a caption finds its region by its RoI tokens alone.
@@ -59,6 +61,10 @@ class RegionConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"regions.{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}")
+        if self.roi_features == "masked" and self.footprint == "none":
+            raise ValueError(
+                "regions.roi_features masked needs a footprint: with regions.footprint none it sees nothing"
+            )
         if self.attention == "full" and self.positions == "isolated":
             raise ValueError(
                 "regions.attention full needs regions.positions released: where all captions start at one position and "

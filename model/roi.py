@@ -1,6 +1,8 @@
 """RoI feature replay: each region's own features, sampled from the image tokens it lies on.
 
-RoI align (Mask R-CNN, section 3; aligned, two samples a bin and axis) by one `grid_sample` over a batch of pictures.
+`replay` is RoI align (Mask R-CNN, section 3; aligned, two samples a bin and axis) by one `grid_sample` over a batch of
+pictures, as in the paper. `replay_masked` leaves out what else lies in the box: where one object hides another, the
+boxes of both hold much the same.
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SAMPLES = 2  # per bin and axis
+SLIVER = 1e-4  # of a bin: where less is the region's, rounding decides what it is
 RELEASED_CELL = {"inference": 32, "training": 28}  # pixels a feature cell is taken for, under the released rule
 
 
@@ -44,6 +47,42 @@ def replay(
     bins = F.avg_pool2d(samples, SAMPLES).unflatten(2, (count, size))  # (B, D, R, size, size)
     rois = bins.permute(0, 2, 3, 4, 1).flatten(2, 3).to(tiles[0].dtype)
     return [features[: len(own)] for features, own in zip(rois, boxes, strict=True)]
+
+
+def replay_masked(
+    tiles: Sequence[Tensor],
+    grids: Sequence[tuple[int, int]],
+    boxes: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    size: int,
+) -> list[Tensor]:
+    """RoI features of every region of every picture, of its own image tokens alone.
+
+    As `replay` of the rule "aligned", but each bin is the mean of the tokens that lie in it, weighted by the
+    part of the bin that lies in them and by the share of their patches that are the region's. A bin without any is 0.
+    masks: per picture (R, T, g * g), whether a patch is the region's.
+    """
+    return [_masked(*each, size) for each in zip(tiles, grids, boxes, masks, strict=True)]
+
+
+def _masked(tiles: Tensor, grid: tuple[int, int], boxes: Tensor, masks: Tensor, size: int) -> Tensor:
+    features = mosaic(tiles, grid, "aligned")
+    height, width = features.shape[1:]
+    patches = mosaic(masks.permute(1, 2, 0).float(), grid, "aligned")  # (R, rows * g, columns * g)
+    shares = F.avg_pool2d(patches, patches.shape[1] // height)
+    across, down = (_parts(boxes[:, axis::2], cells, size) for axis, cells in enumerate((width, height)))
+    weights = torch.einsum("riy,rjx,ryx->rijyx", down, across, shares).flatten(3).flatten(1, 2)
+    weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=SLIVER)
+    return weights.to(features.dtype) @ features.flatten(1).T
+
+
+def _parts(spans: Tensor, cells: int, size: int) -> Tensor:
+    """(R, size, cells): how much of each bin of the spans (R, 2), over the cells' whole, lies in each cell."""
+    low, high = (spans.float() * cells).split(1, dim=1)
+    edges = low + torch.arange(size + 1, device=spans.device) / size * (high - low)
+    cell = torch.arange(cells, device=spans.device)
+    upper = edges[:, 1:, None].minimum(cell + 1)
+    return (upper - edges[:, :-1, None].maximum(cell)).clamp(min=0) * size / (high - low)[:, None]
 
 
 def mosaic(tiles: Tensor, grid: tuple[int, int], rule: str) -> Tensor:

@@ -77,13 +77,14 @@ class RegionSemantics:
 class ModelStart:
     """Where training starts. start: checkpoint folder or hub id. random: a model of random weights instead.
     image_level: what the start knows of regions is left behind. regions: turns an image-level start into a region
-    model; null keeps what the start is. tile: side in pixels of larger or smaller tiles than the start has; its
-    position embeddings are resized."""
+    model; null keeps what the start is. roi_features: another rule for those of a start that has regions. tile: side in
+    pixels of larger or smaller tiles than the start has; its position embeddings are resized."""
 
     start: str | None = None
     random: RandomModel | None = None
     image_level: bool = False
     regions: RegionSemantics | None = None
+    roi_features: str | None = None
     tile: int | None = None
 
     def __post_init__(self) -> None:
@@ -91,6 +92,10 @@ class ModelStart:
             raise ValueError("model: expected either start or random")
         if self.image_level and (self.start is None or self.regions is not None):
             raise ValueError("model.image_level: expected a start that knows regions, and no regions to begin with")
+        if self.roi_features is not None and (self.start is None or self.image_level or self.regions is not None):
+            raise ValueError(
+                "model.roi_features: expected a start that keeps its regions; new ones have regions.roi_features"
+            )
         if self.tile is not None and self.start is None:
             raise ValueError("model.tile: expected a start whose tiles change; a random model has random.tile")
 

@@ -42,6 +42,8 @@ def start_model(start: ModelStart, seed: int, texts: Iterable[str]) -> Perceptio
             model = _checkpoint_model(start.start, regions)
             if start.image_level:
                 model = _without_regions(model)
+            if start.roi_features is not None:
+                model = _with_roi_features(model, start.roi_features)
             return model if start.tile is None else _with_tile(model, start.tile)
         except PdlmError:
             raise
@@ -130,6 +132,14 @@ def _without_regions(model: PerceptionDLMBase) -> PerceptionDLMBase:
     config = _with_region_config(model.config, None)
     weights = {name: value for name, value in model.state_dict().items() if module_of(name) != "regions"}
     return PerceptionDLMBase.from_weights(weights, config, Tokens.resolve(model.tokens.tokenizer, 0))
+
+
+def _with_roi_features(model: PerceptionDLMBase, rule: str) -> PerceptionDLM:
+    """The same region model whose RoI tokens come from other places; no weight depends on them."""
+    if model.config.regions is None:
+        raise ValueError("roi_features: expected a start that has regions; an image-level one takes model.regions")
+    regions = model.config.regions.with_(roi_features=rule)
+    return PerceptionDLM.from_weights(model.state_dict(), _with_region_config(model.config, regions), model.tokens)
 
 
 def _with_region_config(config: PerceptionDLMConfig, regions: RegionConfig | None) -> PerceptionDLMConfig:

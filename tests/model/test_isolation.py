@@ -69,6 +69,7 @@ def test_isolated_caption_does_not_depend_on_how_many_share_the_pass():
                 for name in ("input_ids", "position_ids", "kind", "region", "labelled", "image")
             },
             "boxes": (batch.boxes[0][:1],),
+            "masks": (batch.masks[0][:1],),
             "slots": batch.slots[:, :1] - 2 * model.config.roi_tokens,
             "prefix": batch.prefix - 2 * model.config.roi_tokens,
         }

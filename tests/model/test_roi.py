@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.batch import collate_passes
+from model.decode import DecodeSettings, caption_passes, plan_batch
 from model.diffusion import add_noise, weighted_entropy
-from model.layout import plan_pass
+from model.layout import Kind, plan_pass
 from model.preprocess import prepare_image, prepare_pass
-from model.roi import mosaic, replay
-from tests.model.support import ISOLATED, RELEASED, boxes, picture, tiny
+from model.roi import SLIVER, mosaic, replay, replay_masked
+from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
 
 
 def plain_roi_align(features: list, box: list[float], scale: float, size: int) -> list:
@@ -120,3 +121,94 @@ def test_rule_is_the_configs_and_training_takes_its_own_cell(others, rule):
         other = weighted_entropy(at_32[counted], batch.input_ids[counted], weights[counted])
         same = model(batch, noise).item() == pytest.approx(other.item(), rel=1e-6)
         assert same == (rule == "aligned")
+
+
+def plain_masked_rois(features: list, shares: list, box: list[float], size: int) -> list:
+    """features[y][x], shares[y][x] of the region in each cell, box xyxy in cells. One number a bin."""
+    x0, y0, x1, y1 = box
+
+    def bins(low: float, high: float) -> list:
+        return [(low + i / size * (high - low), low + (i + 1) / size * (high - low)) for i in range(size)]
+
+    rows = []
+    for top, bottom in bins(y0, y1):
+        for left, right in bins(x0, x1):
+            total = weight = 0.0
+            for y, row in enumerate(features):
+                for x, value in enumerate(row):
+                    down = max(0.0, min(bottom, y + 1) - max(top, y))
+                    across = max(0.0, min(right, x + 1) - max(left, x))
+                    total += down * across * shares[y][x] * value
+                    weight += down * across * shares[y][x]
+            area = (bottom - top) * (right - left)
+            rows.append(total / max(weight, SLIVER * area))
+    return rows
+
+
+@given(
+    grid=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    corners=st.lists(
+        st.tuples(st.integers(0, 24), st.integers(0, 24), st.integers(0, 24), st.integers(0, 24)),
+        min_size=1,
+        max_size=4,
+    ),
+    filled=st.sampled_from([0.0, 0.2, 0.7, 1.0]),
+    size=st.sampled_from([1, 4, 7]),
+)
+def test_masked_replay_is_the_mean_of_the_regions_own_tokens_in_each_bin(grid, corners, filled, size):
+    """Tiles of 3 x 3 tokens, each of 2 x 2 patches."""
+    columns, rows = grid
+    count = columns * rows + (columns * rows > 1)
+    generator = torch.Generator().manual_seed(0)
+    tiles = torch.randn(count, 9, 2, generator=generator)
+    boxes = torch.tensor([[min(a, c), min(b, d), max(a, c) + 1, max(b, d) + 1] for a, b, c, d in corners]) / 25
+    masks = torch.rand(len(boxes), count, 36, generator=generator) < filled
+    (found,) = replay_masked([tiles], [grid], [boxes], [masks], size)
+    features = mosaic(tiles, grid, "aligned")
+    height, width = features.shape[1:]
+    patches = mosaic(masks.permute(1, 2, 0).float(), grid, "aligned")
+    for box, own, inside in zip(boxes.tolist(), found, patches.tolist(), strict=True):
+        cells = [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
+        shares = [
+            [sum(inside[2 * y + i][2 * x + j] for i in (0, 1) for j in (0, 1)) / 4 for x in range(width)]
+            for y in range(height)
+        ]
+        for channel in range(2):
+            expected = plain_masked_rois(features[channel].tolist(), shares, cells, size)
+            torch.testing.assert_close(own[:, channel], torch.tensor(expected), rtol=0, atol=1e-2)
+
+
+def test_masked_rois_of_two_objects_in_one_box_are_each_objects_own():
+    """A left and a right half of one tile that a mask of either spans from corner to corner."""
+    tiles = torch.tensor([[1.0, 2.0], [1.0, 2.0]]).reshape(1, 4, 1)
+    left = torch.zeros(4, 4, dtype=torch.bool)
+    left[:, :2] = True
+    masks = torch.stack([left, ~left]).reshape(2, 1, 16)
+    box = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 4)
+    (masked,) = replay_masked([tiles], [(1, 1)], [box], [masks], 1)
+    assert masked.flatten().tolist() == [1.0, 2.0]
+    (aligned,) = replay([tiles], [(1, 1)], [box], rule="aligned", size=1)
+    assert aligned.flatten().tolist() == [1.5, 1.5]
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (600, 100), (100, 100)])
+def test_a_masked_model_sees_of_a_region_what_replay_gives_and_captions_alike_in_every_batch(shape):
+    model = tiny(ISOLATED.with_(roi_features="masked"))
+    passes = [one_pass(model, *shape, 3), one_pass(model, 120, 128, 5, seed=1)]
+    settings = DecodeSettings(length=6, steps=6)
+    batch = plan_batch(model, passes, settings)
+    with torch.no_grad():
+        tiles = model.encode(batch)
+        expected = torch.cat(replay_masked(tiles.split(batch.tile_counts), batch.grids, batch.boxes, batch.masks, 4))
+        rois = model.embed(batch)[batch.kind == Kind.ROI]
+        torch.testing.assert_close(rois, expected.flatten(0, 1))
+        assert (expected.abs().amax(dim=2) > 0).any(dim=1).all()  # no region is without any token of its own
+    together = caption_passes(model, passes, settings)
+    for own, prepared in zip(together, passes, strict=True):
+        (alone,) = caption_passes(model, [prepared], settings)
+        assert [one.text for one in own.captions] == [one.text for one in alone.captions]
+
+
+def test_masked_features_need_a_footprint():
+    with pytest.raises(ValueError, match="masked needs a footprint"):
+        ISOLATED.with_(roi_features="masked", footprint="none")

@@ -6,7 +6,7 @@ import torch
 from model.preprocess import normalise
 from pdlm_cli.data_engine.scene import draw_scene
 from pdlm_cli.errors import ConfigError
-from pdlm_cli.training.job import ModelStart, RandomModel
+from pdlm_cli.training.job import ModelStart, RandomModel, RegionSemantics
 from pdlm_cli.training.start import start_model
 
 RANDOM = RandomModel(vision=(192, 768, 6, 3), text=(64, 96, 1, 1), tile=128, patch=8, vocabulary=384)
@@ -39,3 +39,19 @@ def test_larger_tiles_have_more_of_the_same_patches_at_positions_in_between(tmp_
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in others.items())
     with pytest.raises(ConfigError, match="tile: expected a multiple of 16 pixels, found 100"):
         start_model(ModelStart(start=str(tmp_path), tile=100), seed=0, texts=())
+
+
+def test_a_start_may_take_its_roi_tokens_by_another_rule(tmp_path):
+    regions = RegionSemantics(max_regions=2, roi_size=2)
+    model = start_model(ModelStart(random=RANDOM, regions=regions), seed=0, texts=["a red circle."])
+    model.save_pretrained(tmp_path)
+    masked = start_model(ModelStart(start=str(tmp_path), roi_features="masked"), seed=0, texts=())
+    assert masked.config.regions == model.config.regions.with_(roi_features="masked")
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in masked.state_dict().items())
+    with pytest.raises(ConfigError, match="roi_features must be one of"):
+        start_model(ModelStart(start=str(tmp_path), roi_features="mask"), seed=0, texts=())
+    with pytest.raises(ValueError, match=r"new ones have regions\.roi_features"):
+        ModelStart(random=RANDOM, regions=regions, roi_features="masked")
+    start_model(ModelStart(random=RANDOM), seed=0, texts=["a red circle."]).save_pretrained(tmp_path / "base")
+    with pytest.raises(ConfigError, match="expected a start that has regions"):
+        start_model(ModelStart(start=str(tmp_path / "base"), roi_features="masked"), seed=0, texts=())
