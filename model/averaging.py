@@ -14,13 +14,15 @@ from model.pdlm import PerceptionDLMBase, load_model
 
 # Of a config, what says nothing of the model.
 APART = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+LATER = ("regions.roi_features",)  # no weight is shaped by it, and training may go on under another
 
 
 def average_checkpoints(sources: Sequence[str | Path]) -> PerceptionDLMBase:
     """The model of several checkpoints, folders or hub ids, each parameter their mean, taken in fp32 and kept in the
-    dtype of the first. Two models are in memory at a time, one of them in fp32.
+    dtype of the first, the rule of RoI features that of the last. Two models are in memory at a time, one of them in
+    fp32.
 
-    Raises ValueError unless they are at least two, and differ in their weights alone.
+    Raises ValueError unless they are at least two, and differ in nothing else.
     """
     if len(sources) < 2:
         raise ValueError(f"expected at least two checkpoints to average, found {len(sources)}")
@@ -33,7 +35,7 @@ def average_checkpoints(sources: Sequence[str | Path]) -> PerceptionDLMBase:
         _refuse_another(first, model, source, other)
         for name, value in other.state_dict().items():
             mean[name].lerp_(value.float(), 1 / number)
-    return model.to(dtype)
+    return type(other).from_weights(mean, other.config, other.tokens).to(dtype)
 
 
 def _load(source: str | Path) -> PerceptionDLMBase:
@@ -42,7 +44,11 @@ def _load(source: str | Path) -> PerceptionDLMBase:
 
 def _refuse_another(first: str | Path, one: PerceptionDLMBase, source: str | Path, other: PerceptionDLMBase) -> None:
     configs = [_flat(model.config.to_dict()) for model in (one, other)]
-    names = sorted(name for name in {**configs[0], **configs[1]} if configs[0].get(name) != configs[1].get(name))
+    names = sorted(
+        name
+        for name in {**configs[0], **configs[1]}
+        if configs[0].get(name) != configs[1].get(name) and name not in LATER
+    )
     if one.tokens.tokenizer.get_vocab() != other.tokens.tokenizer.get_vocab():
         names.append("the tokenizer")
     if names:

@@ -221,7 +221,7 @@ def denoise_blocks(
     for start in range(0, length, block):
         parts.append(denoise(logits_fn, canvas, mask_token, rule, sampling, generators, slice(start, start + block)))
         canvas = parts[-1].tokens
-        if torch.isin(canvas, torch.tensor(ends, device=canvas.device)).any(dim=1).all():
+        if ends and torch.isin(canvas, torch.tensor(ends, device=canvas.device)).any(dim=1).all():
             break
     return Denoised(
         canvas,

@@ -59,6 +59,7 @@ VARIANTS = (
     Variant("released-roi", "released RoI rule", _ONLY_STANDARD),
     Variant("released-roi-vision", "released RoI rule, vision trained too", _ONLY_STANDARD, cost=1.1),
     Variant("no-roi", "no RoI replay", _ONLY_STANDARD),
+    Variant("masked-roi", "RoI features of what the mask covers alone", _ONLY_STANDARD),
     Variant("structured-attention", "structured attention as released, running positions", _ONLY_STANDARD, cost=1.1),
     Variant("full-attention", "full attention, running positions", _ONLY_STANDARD, cost=1.1),
     Variant("train-vision", "vision trained too", _ONLY_STANDARD, cost=1.1),
@@ -120,6 +121,7 @@ GROUPS = (
             ),
             Comparison("No RoI replay, where it is aligned", ("no-roi", STANDARD), _STANDARD, (51.3, 53.7)),
             Comparison("The released RoI rule for the aligned one", ("released-roi", STANDARD), _STANDARD),
+            Comparison("What the mask covers for the whole box", ("masked-roi", STANDARD), _STANDARD),
             Comparison("The same prompt for all, in training too", ("same-prompt", STANDARD), _STANDARD, (68.6, 73.5)),
             Comparison(
                 "The same prompt for all, in captioning only", (REFERENCE, "same prompt"), _STANDARD, (68.6, 73.5)

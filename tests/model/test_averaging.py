@@ -39,3 +39,13 @@ def test_what_is_not_of_one_training_is_refused(tmp_path: Path) -> None:
         average_checkpoints([one])
     with pytest.raises(ValueError, match=r"differ in regions\.roi_size; expected checkpoints that differ"):
         average_checkpoints([one, other])
+
+
+def test_a_later_rule_of_roi_features_is_that_of_the_mean(tmp_path: Path) -> None:
+    earlier = saved(tmp_path / "earlier", 0)
+    later = random_model("tiny", seed=1, regions=RegionConfig.isolated(6, 4).with_(roi_features="masked"))
+    later.save_pretrained(tmp_path / "later")
+    mean = average_checkpoints([earlier, tmp_path / "later"])
+    assert mean.config.regions == later.config.regions
+    of_two = average_checkpoints([earlier, saved(tmp_path / "same", 1)]).state_dict()
+    assert all(torch.equal(value, of_two[name]) for name, value in mean.state_dict().items())
