@@ -67,7 +67,8 @@ class Verdict:
         if self.reached:
             return "✓"
         ratio = self.target.goal / self.figure if self.target.atleast else self.figure / self.target.goal
-        return f"{ratio:.2f}x short" if self.target.atleast else f"{ratio:.2f}x too much"
+        missed = "short" if self.target.atleast else "too much"
+        return f"{ratio:.2f}x {missed}" if ratio >= 1.005 else f"just {missed}"
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "reached": self.reached, "distance": self.distance}

@@ -183,6 +183,7 @@ def test_a_target_is_reached_or_so_far_away() -> None:
     assert verdict(least, [5.0, 4.0, 6.0]).distance == "2.00x short"
     assert verdict(most, [1.0]).distance == "✓"
     assert verdict(most, [3.0, 5.0]).distance == "2.00x too much"
+    assert verdict(most, [2.004]).distance == "just too much"
     assert Verdict(replace(least, where="cuda"), None, None, None, "").distance == "needs a GPU"
 
 
