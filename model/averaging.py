@@ -35,7 +35,8 @@ def average_checkpoints(sources: Sequence[str | Path]) -> PerceptionDLMBase:
         _refuse_another(first, model, source, other)
         for name, value in other.state_dict().items():
             mean[name].lerp_(value.float(), 1 / number)
-    return type(other).from_weights(mean, other.config, other.tokens).to(dtype)
+    weights = {name: value.to(dtype) for name, value in mean.items()}
+    return type(other).from_weights(weights, other.config, other.tokens)
 
 
 def _load(source: str | Path) -> PerceptionDLMBase:
