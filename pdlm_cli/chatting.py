@@ -2,9 +2,10 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pdlm_cli.checkpoints import named_or_shipped
 from pdlm_cli.device import DTYPES, device_errors, pick_device, pick_dtype, place
@@ -77,7 +78,7 @@ class Conversation:
 
 def open_conversation(
     picture: Path,
-    settings: "ChatSettings",
+    settings: Mapping[str, Any],
     *,
     remember: bool,
     checkpoint: str | None,
@@ -86,21 +87,27 @@ def open_conversation(
     quantize: str | None,
     max_pixels: int,
 ) -> Conversation:
-    """Load the picture, turned as its EXIF says, and then the model. checkpoint to quantize: as for engine.load_engine,
-    but the checkpoint may be an image-level one too. Raises InputError, ConfigError, DeviceError."""
+    """Load the picture, turned as its EXIF says, and then the model. settings: fields of model.chat.ChatSettings.
+    checkpoint to quantize: as for engine.load_engine, but the checkpoint may be an image-level one too. Raises
+    InputError, ConfigError, DeviceError."""
     try:
         pixels = load_image(picture, exif="apply", max_pixels=max_pixels)
     except RegionError as error:
         raise InputError(str(error)) from error
     source = named_or_shipped(checkpoint)
+
+    from model.chat import ChatSettings
+    from model.preprocess import prepare_image
+
+    try:
+        chosen = ChatSettings(**settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     with status("loading the model"):
         model = _load(source, device, dtype, quantize)
     if model.config.random_weights:
         log.warning("%s has random weights: its answers are noise, good only to try things", source)
-
-    from model.preprocess import prepare_image
-
-    return Conversation(model, prepare_image(pixels, model.config), settings, remember)
+    return Conversation(model, prepare_image(pixels, model.config), chosen, remember)
 
 
 def _load(source: str, device: str, dtype: str, quantize: str | None) -> "PerceptionDLMBase":

@@ -65,20 +65,13 @@ def chat(
     """
     from pdlm_cli import logs
     from pdlm_cli.chatting import open_conversation
-    from pdlm_cli.errors import ConfigError
     from pdlm_cli.progress import status
     from pdlm_cli.stdout import print_line, printable
 
     logs.configure(log_format)
-    from model.chat import ChatSettings
-
-    try:
-        chosen = ChatSettings(**settings)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     talk = open_conversation(
         image,
-        chosen,
+        settings,
         remember=not forget,
         checkpoint=model,
         device=device,

@@ -12,6 +12,7 @@ from pdlm_cli.local_path import LocalPath, PictureFile
 from pdlm_cli.options import logging_options, model_options, moved_options
 
 ALWAYS = ("source", "masks", "output", "log_format")
+PICTURES, DRAWINGS = (".png", ".jpg", ".jpeg"), (".svg", ".pdf")
 OF_RUN = ("pictures", "input_file", "images", "mask_pictures")  # of `pdlm caption`; all others are of an IMAGE
 
 
@@ -20,9 +21,9 @@ OF_RUN = ("pictures", "input_file", "images", "mask_pictures")  # of `pdlm capti
 @click.argument("masks", nargs=-1, type=LocalPath(exists=True, dir_okay=False))
 @click.option(
     "--output",
-    type=PictureFile(),
-    help="Picture to write, .png or .jpg.  [default: IMAGE-captions.png in this folder, RUN/pictures.png or "
-    "RUN/curves.png]",
+    type=LocalPath(dir_okay=False),
+    help="Picture to write, .png or .jpg; of a training .svg or .pdf too.  [default: IMAGE-captions.png in this "
+    "folder, RUN/pictures.png or RUN/curves.png]",
 )
 @click.option(
     "--pictures",
@@ -87,8 +88,6 @@ def show(
     from pdlm_cli.training.curves import draw_curves, is_training_run
 
     logs.configure(log_format)
-    if output is not None and not output.parent.is_dir():
-        raise OutputError(f"cannot write {output}: there is no folder {output.parent}")
     if source.is_dir() and masks:
         raise ConfigError(f"{source} is a folder, taken for a run, which has its masks already; leave MASKS out")
     trained = is_training_run(source)
@@ -96,6 +95,10 @@ def show(
         if trained or source.is_dir() != (option.name in OF_RUN):
             kind = "a run of `pdlm train`" if trained else "a run of `pdlm caption`" if source.is_dir() else "a picture"
             raise ConfigError(f"{option.opts[0]} has no meaning for {kind}; leave it out")
+    if output is not None and output.suffix.lower() not in PICTURES + (DRAWINGS if trained else ()):
+        raise ConfigError(f"--output {output} does not end in .png or .jpg")
+    if output is not None and not output.parent.is_dir():
+        raise OutputError(f"cannot write {output}: there is no folder {output.parent}")
     save: Callable[[Path], object]
     if trained:
         save, target = draw_curves(source).savefig, source / "curves.png"

@@ -58,7 +58,8 @@ def test_progress_counts_every_region(faulty: Dataset, told: Mapping[str, list[i
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_conversion_tells_of_what_is_read_and_written(to: str, faulty: Dataset, told: Mapping[str, list[int]]) -> None:
-    assert pdlm("convert", to, faulty.file, faulty.folder / "out.json").exit_code == 3
+    out = faulty.folder / f"out{Path(TARGETS[to].out).suffix}"
+    assert pdlm("convert", to, faulty.file, out).exit_code == 3
     assert told["records"] == [1] * sum(len(faulty.coco[key]) for key in ("images", "annotations", "categories"))
     assert told["regions"] == [5, 1, 1]
 
@@ -155,7 +156,7 @@ def test_outputs_are_only_replaced_when_told(tmp_path: Path) -> None:
 
 def test_inputs_that_cannot_be_read_exit_4(tmp_path: Path) -> None:
     for command in (["inspect"], *(["convert", to] for to in TARGETS)):
-        out = [] if command == ["inspect"] else [tmp_path / "out.json"]
+        out = [tmp_path / f"out{Path(TARGETS[to].out).suffix}" for to in command[1:]]
         result = pdlm(*command, tmp_path / "none.json", *out)
         assert result.exit_code == 4
         assert "none.json" in result.stderr
