@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Literal
 
 PassErrorCode = Literal["device_oom", "device_error", "nan_logits", "timeout"]  # of all regions of a pass
@@ -67,6 +68,12 @@ class OutputError(PdlmError):
     """The output cannot be written: permissions, a full disk."""
 
     exit_code = 5
+
+
+def unwritten(path: Path, error: OSError | ValueError) -> OutputError:
+    """For what saving a picture raised; the message of an OSError would name the path again."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return OutputError(f"cannot write {path}: {reason}")
 
 
 class DeviceError(PdlmError):

@@ -44,7 +44,7 @@ def inspect(
       pdlm inspect masks.json --format coco-instances --json
     """
     from pdlm_cli import inspection, logs
-    from pdlm_cli.errors import OutputError
+    from pdlm_cli.errors import unwritten
     from pdlm_cli.sources import open_with_sources
     from pdlm_cli.stdout import print_line
 
@@ -57,8 +57,7 @@ def inspect(
         try:
             inspection.preview(manifest, sources, 12).save(preview)
         except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or error
-            raise OutputError(f"cannot write {preview}: {reason}") from error
+            raise unwritten(preview, error) from error
         logs.log.info("wrote %s", preview)
     if as_json:
         print_line(found.to_json())

@@ -81,7 +81,7 @@ def show(
     from pdlm_cli import logs
     from pdlm_cli.annotated import sheet
     from pdlm_cli.atomic import write_atomic
-    from pdlm_cli.errors import ConfigError, OutputError
+    from pdlm_cli.errors import ConfigError, OutputError, unwritten
     from pdlm_cli.moved import Moved
     from pdlm_cli.showing import caption_picture, pages_of_run
     from pdlm_cli.stdout import print_line, printable
@@ -121,8 +121,7 @@ def show(
     try:
         save(target)
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise OutputError(f"cannot write {target}: {reason}") from error
+        raise unwritten(target, error) from error
     logs.log.info("wrote %s", target)
 
 
