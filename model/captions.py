@@ -40,8 +40,7 @@ class PassCaptions:
 
 def cut_caption(tokens: "Tokens", ids: Sequence[int], confidence: Sequence[float], steps: int) -> Caption:
     """The caption in a span of slots: what comes before its own first end token."""
-    ends = (tokens.end_of_turn, tokens.end_of_text)
-    length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    length = next((place for place, token in enumerate(ids) if token in tokens.ends), len(ids))
     counted = confidence[: length + 1]
     return Caption(
         text=tokens.decode(ids[:length]),

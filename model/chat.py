@@ -13,18 +13,20 @@ from model.denoiser import slot_logits
 from model.layout import Layout, plan_chat
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import PreparedImage
-from model.rules import Denoised, denoise_blocks
+from model.rules import Denoised, Rule, denoise_blocks
 from model.sampling import Sampling
 
 
 @dataclass(frozen=True)
 class ChatSettings:
     """length: slots of the answer. block: slots written together before the next ones, 1 for left to right.
-    steps: over all blocks. The rest as in `model.decode.DecodeSettings`."""
+    steps: over all blocks, at most. sampler: which slots of a block a step writes, see `Rule`. The rest as in
+    `model.decode.DecodeSettings`."""
 
     length: int = 128
     block: int = 32
     steps: int = 128
+    sampler: str = "topk"
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
@@ -35,6 +37,7 @@ class ChatSettings:
         for name in ("length", "block", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        Rule(self.sampler, self.steps)
         self.sampling()
 
     def sampling(self, banned: Tensor | None = None) -> Sampling:
@@ -57,40 +60,47 @@ def answer_layout(
 
     Blocks after its end are not written. Raises FloatingPointError if the model gives NaN.
     """
-    tokens = model.tokens
-    result = denoise_layout(model, images, layout, settings, ends=(tokens.end_of_turn, tokens.end_of_text))
+    return answer_layouts(model, images, [layout], settings)[0]
+
+
+def answer_layouts(
+    model: PerceptionDLMBase, images: Sequence[PreparedImage], layouts: Sequence[Layout], settings: ChatSettings
+) -> list[Caption]:
+    """The same of several conversations at once. images: those of all of them, one after the other."""
+    result = _denoise(model, images, layouts, settings, ends=model.tokens.ends)
     if result.broken.any():
         raise FloatingPointError(NAN_LOGITS)
-    confidence = result.confidence.exp()[0].tolist()
-    return cut_caption(tokens, result.tokens[0].tolist(), confidence, int(result.steps[0]))
+    rows = zip(result.tokens.tolist(), result.confidence.exp().tolist(), result.steps.tolist(), strict=True)
+    return [cut_caption(model.tokens, *row) for row in rows]
 
 
 def denoise_answer(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Denoised:
     """All slots (1, length) of the answer."""
-    return denoise_layout(model, [image], _plan(model, image, question, settings), settings)
+    return _denoise(model, [image], [_plan(model, image, question, settings)], settings)
 
 
 @torch.inference_mode()
-def denoise_layout(
+def _denoise(
     model: PerceptionDLMBase,
     images: Sequence[PreparedImage],
-    layout: Layout,
+    layouts: Sequence[Layout],
     settings: ChatSettings,
     ends: Sequence[int] = (),
 ) -> Denoised:
-    """All slots (1, N) of the answer at the end of a conversation. ends: see denoise_blocks."""
-    batch = collate_images(images, [layout], model.config).to(model.device)
+    """All slots (B, length) of the answers at the ends of conversations. ends: see denoise_blocks."""
+    batch = collate_images(images, layouts, model.config).to(model.device)
     embeds = model.embed(batch)
 
-    answer = slot_logits(model, batch, embeds, "none", settings.cfg_scale)
+    answers = slot_logits(model, batch, embeds, "none", settings.cfg_scale)
 
     def logits_fn(canvas: Tensor) -> Tensor:
-        return answer(canvas[:, None])[:, 0]
+        return answers(canvas[:, None])[:, 0]
 
     sampling, mask = settings.sampling(model.tokens.banned_in_chat), model.tokens.mask
-    canvas = torch.full(layout.slots.shape, mask, device=model.device)
-    generators = [torch.Generator().manual_seed(settings.seed)]
-    return denoise_blocks(logits_fn, canvas, mask, settings.steps, settings.block, sampling, generators, ends)
+    canvas = torch.full((len(layouts), batch.slots.shape[2]), mask, device=model.device)
+    generators = [torch.Generator().manual_seed(settings.seed) for _ in layouts]  # an answer is that of its question
+    steps, block, sampler = settings.steps, settings.block, settings.sampler
+    return denoise_blocks(logits_fn, canvas, mask, steps, block, sampling, generators, ends, sampler)
 
 
 def _plan(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Layout:

@@ -202,10 +202,12 @@ def denoise_blocks(
     sampling: Sampling,
     generators: Sequence[torch.Generator] | None = None,
     ends: Sequence[int] = (),
+    sampler: str = "topk",
 ) -> Denoised:
     """The chat rule: topk in one block of `block` slots after the other; block 1 is left-to-right order.
 
-    ends: tokens after which nothing counts; blocks that come after one of them in every row stay masked.
+    sampler: another, of SAMPLERS, with its usual setting. ends: tokens after which nothing counts; blocks that come
+    after one of them in every row stay masked.
 
     Raises ValueError unless blocks fill the canvas (P, N) and share the steps evenly.
     """
@@ -216,7 +218,7 @@ def denoise_blocks(
             f"expected a block length that divides the answer length and a number of blocks that divides the steps, "
             f"found length {length}, block length {block}, steps {steps}; try block length {length} with {steps} steps"
         )
-    rule = Rule("topk", steps // blocks)
+    rule = Rule(sampler, steps // blocks)
     parts = []
     for start in range(0, length, block):
         parts.append(denoise(logits_fn, canvas, mask_token, rule, sampling, generators, slice(start, start + block)))

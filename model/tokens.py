@@ -125,6 +125,11 @@ class Tokens:
         return [*asked, *self.turn("assistant"), *self.encode("\n")]
 
     @property
+    def ends(self) -> tuple[int, int]:
+        """Ids after which no caption or answer goes on."""
+        return self.end_of_turn, self.end_of_text
+
+    @property
     def banned_in_chat(self) -> torch.Tensor:
         """Ids that an answer never contains: begin and end of text, headers, mask."""
         ids = [self.begin_of_text, self.end_of_text, self.start_header, self.end_header, self.mask]
@@ -133,7 +138,7 @@ class Tokens:
     @property
     def banned_in_captions(self) -> torch.Tensor:
         """Every special id but the two that end a caption."""
-        return torch.tensor(sorted(self.special - {self.end_of_turn, self.end_of_text}))
+        return torch.tensor(sorted(self.special - set(self.ends)))
 
     @property
     def special(self) -> set[int]:

@@ -7,14 +7,15 @@ A file is staged under a temporary name, `.<name>.tmp`, and published by a renam
 PDLM_KILL_AT=<file name>:<point> has the process killed there, as by `kill -9`: with it, tests see what survives.
 """
 
+import json
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pdlm_cli.errors import OutputError
 
@@ -153,3 +154,8 @@ def _reached(point: str, path: Path) -> None:
     assert point in POINTS
     if os.environ.get("PDLM_KILL_AT") == f"{path.name}:{point}":
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
+    """The content of a JSON file that people read too."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -2,16 +2,17 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdlm_cli.checkpoints import named_or_shipped
-from pdlm_cli.device import DTYPES, device_errors, pick_device, pick_dtype, place
+from pdlm_cli.device import device_errors
 from pdlm_cli.errors import ConfigError, DeviceError, InputError, RegionError
 from pdlm_cli.images import load_image
-from pdlm_cli.logs import log
+from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.progress import status
 
 if TYPE_CHECKING:
@@ -55,14 +56,9 @@ class Conversation:
         model, started = self.model, time.monotonic()
         asked = (question,) if self.turns else (len(self.image.tiles), "\n" + question)  # as it was learnt
         blank = [model.tokens.mask] * self.settings.length
-        try:
-            with device_errors():
-                layout = plan_conversation(model.tokens, model.config, [*self.turns, (asked, blank)])
-                found = answer_layout(model, [self.image], layout, self.settings)
-        except DeviceError:
-            raise
-        except (ValueError, FloatingPointError) as error:
-            raise ConfigError(str(error)) from error
+        with answer_errors():
+            layout = plan_conversation(model.tokens, model.config, [*self.turns, (asked, blank)])
+            found = answer_layout(model, [self.image], layout, self.settings)
         if self.remember:
             self.turns.append((asked, found.tokens))
         return Answer(
@@ -88,7 +84,7 @@ def open_conversation(
     max_pixels: int,
 ) -> Conversation:
     """Load the picture, turned as its EXIF says, and then the model. settings: fields of model.chat.ChatSettings.
-    checkpoint to quantize: as for engine.load_engine, but the checkpoint may be an image-level one too. Raises
+    checkpoint: folder or hub id, None for the one that ships. device to quantize: as for load_checkpoint. Raises
     InputError, ConfigError, DeviceError."""
     try:
         pixels = load_image(picture, exif="apply", max_pixels=max_pixels)
@@ -96,33 +92,31 @@ def open_conversation(
         raise InputError(str(error)) from error
     source = named_or_shipped(checkpoint)
 
-    from model.chat import ChatSettings
     from model.preprocess import prepare_image
 
-    try:
-        chosen = ChatSettings(**settings)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    chosen = chat_settings(settings)
     with status("loading the model"):
-        model = _load(source, device, dtype, quantize)
-    if model.config.random_weights:
-        log.warning("%s has random weights: its answers are noise, good only to try things", source)
+        model = load_checkpoint(source, device, dtype, quantize=quantize).model
     return Conversation(model, prepare_image(pixels, model.config), chosen, remember)
 
 
-def _load(source: str, device: str, dtype: str, quantize: str | None) -> "PerceptionDLMBase":
-    import torch
-
-    from model.pdlm import load_model
-
-    where = pick_device(device)
-    kind: torch.dtype = getattr(torch, DTYPES[pick_dtype(dtype, where)])
+@contextmanager
+def answer_errors() -> Iterator[None]:
+    """What a model or its device cannot do as ConfigError and DeviceError."""
     try:
         with device_errors():
-            model = load_model(source, dtype=kind, device=torch.device("cpu"))
-            place(model, where, quantize, compiled=False)
+            yield
     except DeviceError:
         raise
+    except (ValueError, FloatingPointError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def chat_settings(given: Mapping[str, Any]) -> "ChatSettings":
+    """given: fields of model.chat.ChatSettings. Raises ConfigError."""
+    from model.chat import ChatSettings
+
+    try:
+        return ChatSettings(**given)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return model

@@ -1,6 +1,7 @@
 """Options of decoding, which are the fields of model.decode.DecodeSettings, and their seed. Light to import."""
 
 import re
+from collections.abc import Callable
 
 import click
 
@@ -80,6 +81,42 @@ def decode_options(command: Command) -> Command:
             help="Keys and values between steps: auto, none, exact, frozen or refresh=K.",
         ),
     )
+
+
+def answer_options(*, length: int, block: int, steps: int, sampler: str) -> Callable[[Command], Command]:
+    """--length, --block, --steps, --sampler: fields of model.chat.ChatSettings, with their defaults."""
+    options = (
+        click.option(
+            "--length",
+            type=click.IntRange(min=1),
+            default=length,
+            show_default=True,
+            help="Tokens an answer may have.",
+        ),
+        click.option(
+            "--block",
+            type=click.IntRange(min=1),
+            default=block,
+            show_default=True,
+            help="Tokens that are written together before the next ones, a divisor of --length; 1 for left to right.",
+        ),
+        click.option(
+            "--steps",
+            type=click.IntRange(min=1),
+            default=steps,
+            show_default=True,
+            help="Denoising steps of an answer of full length, a multiple of its blocks; fewer is faster.",
+        ),
+        click.option(
+            "--sampler",
+            type=click.Choice(SAMPLERS[2:]),
+            default=sampler,
+            show_default=True,
+            help="Which tokens of a block a step writes. topk, the published rule: an even share, the surest first; "
+            "threshold, factor, entropy: more where the model is sure, so that an answer takes fewer steps.",
+        ),
+    )
+    return lambda command: in_order(command, *options)
 
 
 def sampling_options(command: Command) -> Command:

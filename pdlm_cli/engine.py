@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pdlm_cli.checkpoints import named_or_shipped, weights_sha256
-from pdlm_cli.device import DTYPES, device_errors, free_memory, pick_device, pick_dtype, place
-from pdlm_cli.errors import ConfigError, DeviceError, PassErrorCode
+from pdlm_cli.checkpoints import named_or_shipped
+from pdlm_cli.device import device_errors, free_memory
+from pdlm_cli.errors import ConfigError, PassErrorCode
+from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.logs import log
 
 if TYPE_CHECKING:
@@ -136,52 +137,24 @@ def load_engine(
 ) -> ModelEngine:
     """Load a checkpoint onto a device.
 
-    checkpoint: folder or hub id, None for the one that ships. device: "auto" or a torch device. dtype: "auto"
-    (bf16 on CUDA, fp32 elsewhere) or a key of DTYPES. decode: fields of model.decode.DecodeSettings. quantize: a key of
-    model.quantize.STORAGES, None to leave weights as they are. compiled: see model.compiled.
-    Raises ConfigError if any of it does not exist or does not fit together, DeviceError.
+    checkpoint: folder or hub id, None for the one that ships. decode: fields of model.decode.DecodeSettings. The rest
+    as for load_checkpoint. Raises ConfigError if any of it does not exist or does not fit together, DeviceError.
     """
-    # Before torch, which takes seconds to import.
-    source = named_or_shipped(checkpoint)
-    import torch
-    import transformers
+    source = named_or_shipped(checkpoint)  # before torch, which takes seconds to import
 
-    from model.checkpoint_files import resolve
     from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
 
-    where = pick_device(device)
-    dtype = pick_dtype(dtype, where)
     try:
         settings = DecodeSettings(**decode)
-        folder = resolve(source)
-        with device_errors():
-            model = PerceptionDLM.from_pretrained(folder, dtype=getattr(torch, DTYPES[dtype]))
-            settings.check(model.config)
-            compile_s = place(model, where, quantize, compiled=compiled)
-    except DeviceError:
-        raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    config = model.config
-    assert config.regions is not None
-    if config.random_weights:
-        log.warning("%s has random weights: its captions are noise, good only to try things", folder)
+    loaded = load_checkpoint(source, device, dtype, quantize=quantize, compiled=compiled, check=settings.check)
+    model, config = loaded.model, loaded.model.config
+    assert isinstance(model, PerceptionDLM) and config.regions is not None
     lanes, planned = _plan_memory(model, settings)
-    facts = {
-        "model": str(folder),
-        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else str(where),
-        "dtype": dtype,
-        "quantize": quantize or "none",
-        "compiled": "no" if compile_s is None else f"in {compile_s:.1f} s",
-        "memory": planned,
-        "weights": "random" if config.random_weights else "trained",
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
     sizes = config.regions.max_regions, config.tile_size
-    sha256 = weights_sha256(folder, quantize)
-    return ModelEngine(model, settings, *sizes, sha256, facts, lanes)
+    return ModelEngine(model, settings, *sizes, loaded.sha256, {**loaded.facts, "memory": planned}, lanes)
 
 
 def _plan_memory(model: "PerceptionDLM", settings: "DecodeSettings") -> tuple[int | None, str]:

@@ -9,13 +9,12 @@ out/report.html               a page over all of it, if asked for (report_page)
 out/_SUCCESS                  the run is complete and within its error rate
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pdlm_cli import strict_json
-from pdlm_cli.atomic import publish, remove_files, stage, sync_folder, temporary, write_atomic
+from pdlm_cli.atomic import as_json, publish, remove_files, stage, sync_folder, temporary, write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.exports import EXPORTS
 from pdlm_cli.lock import LockedFolder
@@ -153,7 +152,3 @@ def read_facts(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or not {"run_id", "config", "plan", "hashes"} <= facts.keys():
         raise ConfigError(f"{file} is of another version of pdlm; pass --overwrite to replace the run")
     return facts
-
-
-def as_json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

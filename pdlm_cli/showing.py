@@ -85,7 +85,7 @@ def caption_picture(
         raise ConfigError(f"--steps-gif has room for {MOST_REGIONS} captions, found {len(regions)} regions")
     engine = load_engine(model, device, dtype, decode, quantize=quantize)
     tokens = engine.model.tokens
-    seen = Steps(tokens.piece, tokens.mask, (tokens.end_of_turn, tokens.end_of_text)) if steps else None
+    seen = Steps(tokens.piece, tokens.mask, tokens.ends) if steps else None
     captions = engine.model.caption(
         picture,
         regions,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pdlm_cli.decode_options import sampling_options, sampling_seed_option
+from pdlm_cli.decode_options import answer_options, sampling_options, sampling_seed_option
 from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import json_option, logging_options, max_pixels_option, model_options
 
@@ -16,21 +16,7 @@ from pdlm_cli.options import json_option, logging_options, max_pixels_option, mo
 @click.argument("image", type=LocalPath(exists=True, dir_okay=False))
 @click.argument("questions", nargs=-1, metavar="[QUESTION]...")
 @click.option("--forget", is_flag=True, help="Ask each question as if it were the first.")
-@click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens an answer may have.")
-@click.option(
-    "--block",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="Tokens that are written together before the next ones, a divisor of --length; 1 for left to right.",
-)
-@click.option(
-    "--steps",
-    type=click.IntRange(min=1),
-    default=128,
-    show_default=True,
-    help="Denoising steps of an answer of full length, a multiple of its blocks; fewer is faster.",
-)
+@answer_options(length=128, block=32, steps=128, sampler="topk")
 @sampling_options
 @sampling_seed_option
 @model_options

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pdlm_cli.decode_options import decode_options
+from pdlm_cli.decode_options import answer_options, decode_options, sampling_options
 from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import (
     json_option,
@@ -28,13 +28,14 @@ WORKERS = workers_option("draw and prepare pictures")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace the evaluation that --output holds.")
 
 
-@click.group(short_help="Measure how good captions are.")
+@click.group(short_help="Measure how good captions and answers are.")
 def eval() -> None:
-    """Measure how good captions are.
+    """Measure how good captions and answers are.
 
     \b
     Examples:
       pdlm eval scenes --help
+      pdlm eval questions --help
       pdlm eval tradeoff --help
       pdlm eval score --help
     """
@@ -93,7 +94,8 @@ def scenes(
     """
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
     with StopSignals() as stop:
-        from pdlm_cli.evaluation.scene_job import SceneEvalJob, run
+        from pdlm_cli.evaluation.job import SceneEvalJob
+        from pdlm_cli.evaluation.scene_job import run
         from pdlm_cli.stdout import print_line
 
         job = SceneEvalJob(
@@ -114,6 +116,72 @@ def scenes(
             overwrite=overwrite,
         )
         result = run(job, log_format, stop)
+    if as_json:
+        print_line(result.to_json())
+    ctx.exit(result.exit_code)
+
+
+@eval.command(short_help="Ask about freshly drawn scenes and compare the answers.")
+@model_options
+@click.option("--pictures", type=click.IntRange(min=1), default=50, show_default=True, help="Scenes to draw.")
+@scene_options(split="test", objects="2-6", size=None)
+@answer_options(length=96, block=96, steps=96, sampler="factor")
+@sampling_options
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Pictures in one model call, each with all that is asked about it.",
+)
+@WORKERS
+@output_option("out/questions")
+@OVERWRITE
+@json_option("the scores")
+@logging_options
+@click.pass_context
+def questions(
+    ctx: click.Context,
+    /,
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
+    log_format: str,
+    temperature: float,
+    top_p: float,
+    top_k: int,
+    cfg_scale: float,
+    length: int,
+    block: int,
+    steps: int,
+    sampler: str,
+    **options: Any,
+) -> None:
+    """Ask about freshly drawn scenes, up to twelve questions each, and compare the answers with the right ones.
+
+    An answer is right if it says the same word for word. "Always the same" is what one would get right who gives every
+    question of a sort the same answer: what is not above it has not been seen. The same settings give the same scores.
+
+    \b
+    In --output:
+      report.md        right answers by sort of question
+      worst.png        the pictures with the fewest right answers, with what was asked, expected and found
+      answers.parquet  a row a question
+      scores.json      the scores for programs
+
+    \b
+    Examples:
+      pdlm eval questions --pictures 2 --length 8 --block 8 --steps 4
+      pdlm eval questions --seed 7 --level 4 --output out/asked --json
+    """
+    with StopSignals() as stop:
+        from pdlm_cli.evaluation.job import SceneEvalJob
+        from pdlm_cli.evaluation.question_job import run
+        from pdlm_cli.stdout import print_line
+
+        sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "cfg_scale": cfg_scale}
+        decode = {"length": length, "block": block, "steps": steps, "sampler": sampler, **sampling}
+        result = run(SceneEvalJob(output=output, overwrite=overwrite, decode=decode, **options), log_format, stop)
     if as_json:
         print_line(result.to_json())
     ctx.exit(result.exit_code)
@@ -147,7 +215,7 @@ def tradeoff(ctx: click.Context, /, output: Path, overwrite: bool, log_format: s
       pdlm eval tradeoff --seed 7 --output out/curve
     """
     with StopSignals() as stop:
-        from pdlm_cli.evaluation.scene_job import SceneEvalJob
+        from pdlm_cli.evaluation.job import SceneEvalJob
         from pdlm_cli.evaluation.tradeoff import run
 
         code = run(SceneEvalJob(output=output, overwrite=overwrite, decode={}, **options), log_format, stop)

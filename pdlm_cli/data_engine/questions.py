@@ -1,7 +1,7 @@
 """Questions about a whole picture, each with its one right answer. Where two answers could be argued for, none is
 asked: places must be clearly apart, and what is named must be named by nothing else."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import dist
@@ -18,6 +18,7 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 MOST_QUESTIONS = 4  # about one picture
 APART = 0.06  # of the picture's width, between two objects of which one is called further left
 DESCRIBE = "Describe the {}."
+WHOLE = "description of all", "what is there"  # sorts of `whole`
 NEARER = 0.6  # of the distance to the next one, for what is called closest
 
 
@@ -63,7 +64,7 @@ class View:
 def ask(rng: np.random.Generator, view: View) -> tuple[Question, ...]:
     """Up to MOST_QUESTIONS questions, all of different sorts."""
     asked = []
-    for sort in shuffled(rng, _SORTS):
+    for sort in shuffled(rng, tuple(SORTS.values())):
         question = next(sort(rng, view), None)
         if question is not None:
             asked.append(question)
@@ -72,9 +73,28 @@ def ask(rng: np.random.Generator, view: View) -> tuple[Question, ...]:
     return tuple(asked)
 
 
+def each_sort(rng: np.random.Generator, view: View) -> Iterator[tuple[str, Question]]:
+    """A question of each of SORTS that the picture allows and those of `whole`, each after the name of its sort."""
+    for name, sort in SORTS.items():
+        question = next(sort(rng, view), None)
+        if question is not None:
+            yield name, question
+    yield from zip(WHOLE, whole(view), strict=True)
+
+
 def descriptions(view: View) -> list[Question]:
     """For the caption of each object that can be named."""
     return [Question(DESCRIBE.format(name), item.caption) for name, item in view.references()]
+
+
+def whole(view: View) -> list[Question]:
+    """For all that is in the picture, from left to right: the captions, and the names alone."""
+    items = sorted(view.objects, key=lambda item: item.center[0])
+    names = [indefinite(item.kind.name) for item in items]
+    return [
+        Question("Describe the picture.", " ".join(item.caption for item in items)),
+        Question("What is in the picture?", ", ".join(names)),
+    ]
 
 
 def said_of(part: Part) -> str:
@@ -184,15 +204,15 @@ def _the_part(name: str, item: SceneObject, part: Part) -> str:
     return f"the {name}" if part.name == item.kind.name else f"the {part.name} of the {name}"
 
 
-_SORTS: tuple[Callable[[np.random.Generator, View], Iterator[Question]], ...] = (
-    _how_many,
-    _how_many_of,
-    _at_the_side,
-    _looks,
-    _color,
-    _is_it,
-    _is_there,
-    _closest,
-    _left_of,
-    _description,
-)
+SORTS: Mapping[str, Callable[[np.random.Generator, View], Iterator[Question]]] = {
+    "how many": _how_many,
+    "how many of a kind": _how_many_of,
+    "at the side": _at_the_side,
+    "looks of a part": _looks,
+    "color of a part": _color,
+    "is it that color": _is_it,
+    "is there one": _is_there,
+    "closest": _closest,
+    "left of": _left_of,
+    "description": _description,
+}

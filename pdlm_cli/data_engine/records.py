@@ -31,13 +31,13 @@ class SceneRecord:
 
 def make_record(scene: Scene, split: str, seed: int, index: int, *, benchmark: bool) -> SceneRecord:
     """The record of `draw_scene(seed, index, ..., split=split)`; a pure function of it."""
-    image_id = f"{split}-{seed}-{index:06d}"
+    name = image_id(split, seed, index)
     height, width = scene.picture.shape[:2]
     # A stream of its own, so that asking changes nothing of the scene.
     rng = np.random.default_rng(np.random.SeedSequence([SPLITS.index(split), seed, index, 1]))
     training = {
-        "image": f"images/{image_id}.png",
-        "image_id": image_id,
+        "image": f"images/{name}.png",
+        "image_id": name,
         "width": width,
         "height": height,
         "mask_rles": [run_lengths(item) for item in scene.objects],
@@ -51,6 +51,10 @@ def make_record(scene: Scene, split: str, seed: int, index: int, *, benchmark: b
         areas=[int(np.count_nonzero(item.mask)) for item in scene.objects],
         benchmark=[benchmark_questions(scene.objects, i, rng) for i in range(len(scene.objects))] if benchmark else [],
     )
+
+
+def image_id(split: str, seed: int, index: int) -> str:
+    return f"{split}-{seed}-{index:06d}"
 
 
 def png_bytes(scene: Scene) -> bytes:

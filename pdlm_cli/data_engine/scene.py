@@ -50,6 +50,10 @@ class Scene:
     def captions(self) -> list[str]:
         return [item.caption for item in self.objects]
 
+    def view(self, level: int) -> View:
+        """What questions are made of. level: as for draw_scene."""
+        return View(self.objects, self.picture.shape[1], LEVELS[level].kinds)
+
 
 def draw_scene(
     seed: int,

@@ -27,9 +27,9 @@ def markdown(found: Breakdown, regions: Sequence[JudgedRegion], settings: Mappin
         "# Captions of drawn scenes",
         "The protocol of ParaDLC-Bench, judged by rules. Scores are means over regions, from -100 % to 100 %; the "
         "right kind of object is asked for first, and where it is not named nothing is gained.",
-        _rows(("setting", "value"), [(name, _setting(value)) for name, value in settings.items()]),
+        setting_table(settings),
         "## Scores",
-        _rows(("", ""), _whole(found)),
+        markdown_table(("", ""), _whole(found)),
         "## By size of the region",
         "Share of the picture that its mask covers.",
         _score_rows("size", found.by_size),
@@ -108,7 +108,7 @@ def _score_rows(label: str, groups: Mapping[str, Scores]) -> str:
         (name, str(s.masks), percent(s.pos), percent(s.neg), percent(s.avg), percent(s.recognised), str(s.missing))
         for name, s in groups.items()
     ]
-    return _rows((label, "regions", "Pos", "Neg", "Avg", "right kind", "missing"), rows)
+    return markdown_table((label, "regions", "Pos", "Neg", "Avg", "right kind", "missing"), rows)
 
 
 def _answer_rows(sorts: Mapping[str, Answers]) -> str:
@@ -116,7 +116,7 @@ def _answer_rows(sorts: Mapping[str, Answers]) -> str:
     for sort, a in sorts.items():
         right, wrong = (percent(n / a.questions if a.questions else None) for n in (a.right, a.wrong))
         rows.append((sort, str(a.questions), right, wrong, percent(a.mean)))
-    return _rows(("asked for", "questions", "right", "wrong", "mean score"), rows)
+    return markdown_table(("asked for", "questions", "right", "wrong", "mean score"), rows)
 
 
 def _region_rows(regions: Iterable[JudgedRegion]) -> str:
@@ -124,21 +124,25 @@ def _region_rows(regions: Iterable[JudgedRegion]) -> str:
     for region in regions:
         score = region.score
         kind = "yes" if score.recognised else "no"
-        captions = _code(region.expected), _code(region.found)
+        captions = code(region.expected), code(region.found)
         rows.append((str(region.index + 1), *captions, kind, percent(score.pos), percent(score.neg)))
-    return _rows(("region", "expected", "found", "right kind", "Pos", "Neg"), rows)
+    return markdown_table(("region", "expected", "found", "right kind", "Pos", "Neg"), rows)
 
 
-def _setting(value: object) -> str:
-    """Fewest and most as the command line has them."""
-    return _code("-".join(map(str, value)) if isinstance(value, tuple) else str(value))
+def setting_table(settings: Mapping[str, object]) -> str:
+    return markdown_table(("setting", "value"), [(name, _setting(value)) for name, value in settings.items()])
 
 
-def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """A text that is shown as it is, in a cell of a table: no markup in it counts."""
     return "`" + visible(text).replace("`", "'").replace("|", "\\|") + "`"
+
+
+def _setting(value: object) -> str:
+    """Fewest and most as the command line has them."""
+    return code("-".join(map(str, value)) if isinstance(value, tuple) else str(value))

@@ -1,19 +1,15 @@
 """`pdlm eval scenes`: draw, caption, judge, report."""
 
-import json
-import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from pdlm_cli import __version__, logs
-from pdlm_cli.data_engine.scene import check
+from pdlm_cli import logs
+from pdlm_cli.atomic import as_json
 from pdlm_cli.engine import load_engine
-from pdlm_cli.errors import ConfigError
 from pdlm_cli.evaluation.breakdown import Breakdown
 from pdlm_cli.evaluation.folder import EvaluationDir
+from pdlm_cli.evaluation.job import EvalResult, SceneEvalJob
 from pdlm_cli.evaluation.regions import JudgedRegion, judged_json, regions_bytes
 from pdlm_cli.evaluation.report import markdown, summary_table, worst_sheet
 from pdlm_cli.evaluation.scenes import SceneSet, evaluate
@@ -23,52 +19,7 @@ from pdlm_cli.report import Report
 from pdlm_cli.signals import StopSignals
 
 
-@dataclass(frozen=True, kw_only=True)
-class SceneEvalJob:
-    """Everything `pdlm eval scenes` was asked for.
-
-    pictures, seed, split, level, objects: see SceneSet. size: that of the checkpoint's tiles, if None. model, device,
-    dtype, quantize, decode: see load_engine. batch_size: passes a model call. workers: threads that draw.
-    """
-
-    pictures: int
-    seed: int
-    split: str
-    level: int
-    size: int | None
-    objects: tuple[int, int]
-    model: str | None
-    device: str
-    dtype: str
-    quantize: str | None
-    decode: Mapping[str, Any]
-    batch_size: int
-    workers: int
-    output: Path
-    overwrite: bool
-
-    def scenes(self, tile: int) -> SceneSet:
-        """tile: of the checkpoint, in pixels. Raises ConfigError if there are no such scenes."""
-        size = self.size or tile
-        try:
-            check(self.seed, 0, self.level, size, self.split, self.objects)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-        return SceneSet(self.pictures, self.seed, self.split, self.level, size, self.objects)
-
-
-@dataclass(frozen=True)
-class SceneEvalResult:
-    """found: None if the run was stopped. exit_code: 0, or 128 + the signal that came."""
-
-    found: Breakdown | None
-    exit_code: int
-
-    def to_json(self) -> str:
-        return json.dumps(self.found.to_json() if self.found is not None else {"exit_code": self.exit_code})
-
-
-def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> SceneEvalResult:
+def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
     """Do the job. Raises PdlmError for what stops it, and Interrupted while there is nothing to finish."""
     console, form = logs.configure(log_format)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
@@ -94,7 +45,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> SceneEvalResul
         if done < scenes.pictures:
             assert stop.received is not None
             log.error("stopped after %d of %d pictures; no scores were written", done, scenes.pictures)
-            return SceneEvalResult(None, 128 + stop.received)
+            return EvalResult(None, 128 + stop.received)
         seconds = time.monotonic() - started
         found = Breakdown.of(regions)
         facts = {**engine.facts, "model_sha256": engine.model_sha256}
@@ -111,7 +62,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> SceneEvalResul
         job.output / "report.md",
         extra={"facts": {"event": "end", "seconds": seconds}},
     )
-    return SceneEvalResult(found, 0)
+    return EvalResult(found, 0)
 
 
 def _files(
@@ -123,27 +74,14 @@ def _files(
     speed: Mapping[str, Any],
 ) -> dict[str, bytes]:
     """Content by name. All but run.json depend on the settings alone."""
-    settings = {
-        "model": job.model or "the one that ships",
-        "model_sha256": facts["model_sha256"],
-        "dtype": facts["dtype"],
-        "quantize": job.quantize,
-        **asdict(scenes),
-        **job.decode,
-    }
+    settings = job.settings(scenes, facts)
     predictions, questions = judged_json(regions)
-    versions = {"pdlm": __version__, "python": platform.python_version()}
-    ran = {"settings": settings, "batch_size": job.batch_size, "engine": dict(facts), "versions": versions}
     return {
-        "_eval/run.json": _json(ran | {"speed": dict(speed)}),
+        "_eval/run.json": as_json(job.ran(settings, facts, speed)),
         "regions.parquet": regions_bytes(regions),
-        "judged.json": _json(predictions),
-        "qa.json": _json(questions),
+        "judged.json": as_json(predictions),
+        "qa.json": as_json(questions),
         "report.md": markdown(found, regions, settings).encode(),
         "worst.png": worst_sheet(found, regions, scenes),
-        "scores.json": _json({"settings": settings} | found.to_json()),
+        "scores.json": as_json({"settings": settings} | found.to_json()),
     }
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -46,7 +46,7 @@ class SceneSet:
         return draw_scene(self.seed, index, self.level, self.size, split=self.split, objects=self.objects)
 
     def index(self, name: str) -> int:
-        """Of a picture by its name, as make_record gives it."""
+        """Of a picture by its name, as image_id gives it."""
         return int(name.rpartition("-")[2])
 
 

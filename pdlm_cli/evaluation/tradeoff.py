@@ -12,7 +12,7 @@ from pdlm_cli import logs
 from pdlm_cli.engine import ModelEngine, load_engine
 from pdlm_cli.evaluation.breakdown import Breakdown
 from pdlm_cli.evaluation.folder import EvaluationDir
-from pdlm_cli.evaluation.scene_job import SceneEvalJob
+from pdlm_cli.evaluation.job import SceneEvalJob
 from pdlm_cli.evaluation.scenes import SceneSet, evaluate
 from pdlm_cli.logs import log
 from pdlm_cli.plotting import require_matplotlib

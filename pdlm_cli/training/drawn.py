@@ -8,7 +8,7 @@ from PIL import Image
 
 from pdlm_cli.data_engine.levels import LEVELS
 from pdlm_cli.data_engine.parts import visible_parts
-from pdlm_cli.data_engine.questions import View, descriptions
+from pdlm_cli.data_engine.questions import descriptions, whole
 from pdlm_cli.data_engine.scene import Scene, draw_scene, picture_size
 from pdlm_cli.training.job_data import Scenes
 from pdlm_cli.training.order import OBJECTS, QUESTION, SHAPE, mix
@@ -42,9 +42,11 @@ class DrawnRecords:
             record |= {"captions": scene.captions, "mask_rles": list(scene.masks)}
             return record | {"parts": list(visible_parts(scene))} if self._scenes.parts else record
         questions = list(scene.questions)
+        view = scene.view(self._scenes.level)
         if self._scenes.questions == "describe":
-            view = View(scene.objects, scene.picture.shape[1], LEVELS[self._scenes.level].kinds)
             questions = descriptions(view) or questions
+        elif self._scenes.questions == "whole":
+            questions = whole(view)
         question = questions[int(mix(self._scenes.seed, index, QUESTION) % np.uint64(len(questions)))]
         turns = (("user", question.text), ("assistant", question.answer))
         return record | {"conversations": [{"role": role, "content": text} for role, text in turns]}

@@ -13,8 +13,9 @@ class Scenes:
 
     pictures: how many an epoch has. level: from plain shapes, 0, to full scenes. size: pixels along the shorter side.
     objects: fewest and most; those of the level if null. captions: in many sentence shapes, or all of the same.
-    questions: of chat, one a picture; describe: only for the caption of one of its objects. parts: where words are
-    learnt, those of the part that an image token shows too. seed, split: of the generator.
+    questions: of chat, one a picture; describe: only for the caption of one of its objects; whole: for all that it
+    shows. parts: where words are learnt, those of the part that an image token shows too. seed, split: of the
+    generator.
     """
 
     pictures: int
@@ -22,7 +23,7 @@ class Scenes:
     size: int = 128
     objects: tuple[int, int] | None = None
     captions: Literal["varied", "plain"] = "varied"
-    questions: Literal["any", "describe"] = "any"
+    questions: Literal["any", "describe", "whole"] = "any"
     parts: bool = False
     seed: int = 0
     split: str = "train"

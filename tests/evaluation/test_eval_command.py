@@ -15,7 +15,7 @@ from PIL import Image
 
 from pdlm_cli.annotated import INKS
 from pdlm_cli.evaluation import scene_job
-from pdlm_cli.evaluation.scene_job import SceneEvalJob
+from pdlm_cli.evaluation.job import SceneEvalJob
 from pdlm_cli.main import main
 from pdlm_cli.signals import StopSignals
 from tests.cli.support import CHECKPOINT

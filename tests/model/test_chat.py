@@ -1,9 +1,12 @@
 """Questions about a whole picture: sampling, region models, settings."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from model.chat import ChatSettings, answer_question
+from model.chat import ChatSettings, answer_layout, answer_layouts, answer_question
+from model.layout import plan_chat
 from model.pdlm import load_model
 from model.preprocess import prepare_image
 from tests.model.support import ISOLATED, RELEASED, picture, tiny
@@ -34,7 +37,30 @@ def test_region_models_answer_questions_about_the_whole_picture():
         assert all(answer.tokens_generated for answer in answers)
 
 
-@pytest.mark.parametrize("settings", [{"length": 0}, {"block": 0}, {"steps": 0}, {"top_p": 0.0}])
+@pytest.mark.parametrize("settings", [{"length": 0}, {"block": 0}, {"steps": 0}, {"top_p": 0.0}, {"sampler": "best"}])
 def test_unusable_chat_settings_are_refused(settings):
-    with pytest.raises(ValueError, match=r"expected|at least 1"):
+    with pytest.raises(ValueError, match=r"expected|at least 1|one of"):
         ChatSettings(**settings)
+
+
+def test_answers_asked_for_together_are_those_of_each_alone():
+    model = load_model(CHAT, dtype=torch.float32, device=torch.device("cpu"))
+    images = [prepare_image(picture(*size), model.config) for size in ((300, 200), (100, 100))]
+    settings = ChatSettings(length=8, block=4, steps=8, temperature=1.0)
+    layouts = [
+        plan_chat(model.tokens, model.config, tiles=len(image.tiles), question=question, answer=[0] * 8)
+        for image, question in zip(images, ("What is this?", "Why?"), strict=True)
+    ]
+    alone = [answer_layout(model, [image], own, settings) for image, own in zip(images, layouts, strict=True)]
+    together = answer_layouts(model, images, layouts, settings)
+    assert [answer.tokens for answer in together] == [answer.tokens for answer in alone]
+
+
+def test_sure_tokens_of_an_answer_are_written_together():
+    model = tiny(ISOLATED)
+    image = prepare_image(picture(100, 100), model.config)
+    model.language_model.lm_head.weight.data *= 1e4
+    settings = ChatSettings(length=8, block=8, steps=8)
+    slow = answer_question(model, image, "What?", settings)
+    fast = answer_question(model, image, "What?", replace(settings, sampler="threshold"))
+    assert fast.denoise_steps < slow.denoise_steps == 8
