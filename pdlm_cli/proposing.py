@@ -69,7 +69,11 @@ class Pictures:
     allow_outside: bool
 
     def sources(self) -> Sources:
-        store = open_store(self.input, allow_outside=self.allow_outside, option="--input")
+        try:
+            store = open_store(self.input, allow_outside=self.allow_outside, option="--input")
+        except InputError as error:
+            where = "a folder, an archive or an address"
+            raise InputError(f"regions are proposed for all pictures of {where}: {error}") from error
         return Sources(store, store, exif=self.exif, max_pixels=self.max_pixels)
 
     def chosen(self, sources: Sources) -> dict[str, str | None]:

@@ -172,6 +172,11 @@ def test_what_does_not_fit_together_is_refused(photos: Path, tmp_path: Path, mod
     caption(photos, tmp_path / "a", model, "--shard", "0/2", code=2)
     caption(photos, tmp_path / "a", model, "--format", "coco-instances", code=2)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "regions.json").write_text("[]")
+    assert (
+        "all pictures of a folder, an archive"
+        in caption(tmp_path / "regions.json", tmp_path / "b", model, code=4).stderr
+    )
     assert "has no pictures" in caption(tmp_path / "empty", tmp_path / "b", model, code=4).stderr
     assert "lacks model.safetensors" in caption(photos, tmp_path / "c", str(photos), code=2).stderr
     propose(photos, tmp_path / "regions", model)
