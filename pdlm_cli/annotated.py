@@ -25,17 +25,21 @@ PLAIN_INK = (90, 90, 90)
 
 
 def annotate(
-    picture: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]], notes: Sequence[tuple[int | None, str]]
+    picture: NDArray[np.uint8],
+    masks: Sequence[NDArray[np.bool_]],
+    notes: Sequence[tuple[int | None, str]],
+    *,
+    numbered: bool = True,
 ) -> Image.Image:
     """RGB: the picture with its regions, and the notes to its right.
 
     picture: (height, width, 3). masks: (height, width) each. notes: a region's number, counted from 0, and a text, in
-    the region's color; None for what concerns the whole picture.
+    the region's color; None for what concerns the whole picture. numbered: whether the number stands before the text.
     """
     font = ImageFont.load_default(12)
     lines = []
     for region, text in notes:
-        label = "" if region is None else f"{region + 1}  "
+        label = "" if region is None or not numbered else f"{region + 1}  "
         ink = PLAIN_INK if region is None else INKS[region % len(INKS)]
         lines += [(ink, line) for line in textwrap.wrap(label + text, LETTERS, subsequent_indent="    ")]
     left = _outlined(picture, masks)

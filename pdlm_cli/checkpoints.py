@@ -31,9 +31,14 @@ def named_or_shipped(checkpoint: str | None) -> str:
     return checkpoint if checkpoint is not None else str(shipped_checkpoint())
 
 
-def shipped_checkpoint() -> Path:
-    """Folder of the small checkpoint inside the package. Raises ConfigError if this build has none."""
-    folder = Path(str(importlib.resources.files("model") / "tiny"))
+def named_or_shipped_for_questions(checkpoint: str | None) -> str:
+    """The same, of the image-level one, which has learnt to answer."""
+    return checkpoint if checkpoint is not None else str(shipped_checkpoint("tiny/chat"))
+
+
+def shipped_checkpoint(name: str = "tiny") -> Path:
+    """Folder of a small checkpoint inside the package. Raises ConfigError if this build has none."""
+    folder = Path(str(importlib.resources.files("model") / name))
     if not (folder / "config.json").is_file():
         raise ConfigError(
             "no checkpoint ships with this build; name one with --model, or make a random one to try things: "

@@ -40,12 +40,12 @@ def chat(
     until Ctrl-D.
 
     Each question is asked after those before it, with their answers, unless --forget. A region checkpoint answers as
-    well as an image-level one, if it has learnt to; the small one that ships knows short questions about drawn scenes
-    alone, and guesses at many of them.
+    well as an image-level one, if it has learnt to. The small one that ships knows drawn scenes alone: it describes
+    them and their objects, and guesses where it is to count or to say yes or no.
 
     \b
     Examples:
-      pdlm chat photo.jpg "What is in the picture?" "What color is it?"
+      pdlm chat photo.jpg "Describe the picture." "What is in the picture?"
       pdlm chat photo.jpg
       pdlm chat photo.jpg --json < questions.txt
     """

@@ -160,7 +160,7 @@ def questions(
     """Ask about freshly drawn scenes, up to twelve questions each, and compare the answers with the right ones.
 
     An answer is right if it says the same word for word. "Always the same" is what one would get right who gives every
-    question of a sort the same answer: what is not above it has not been seen. The same settings give the same scores.
+    question of a sort the same answer, without a look at the picture. The same settings give the same scores.
 
     \b
     In --output:

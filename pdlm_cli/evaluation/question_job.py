@@ -13,7 +13,7 @@ from pdlm_cli import logs
 from pdlm_cli.annotated import annotate, sheet
 from pdlm_cli.atomic import as_json
 from pdlm_cli.chatting import chat_settings
-from pdlm_cli.checkpoints import named_or_shipped
+from pdlm_cli.checkpoints import named_or_shipped_for_questions
 from pdlm_cli.evaluation.folder import EvaluationDir
 from pdlm_cli.evaluation.job import EvalResult, SceneEvalJob
 from pdlm_cli.evaluation.judged import percent
@@ -33,7 +33,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
     """Do the job. Raises PdlmError for what stops it, and Interrupted while there is nothing to finish."""
     console, form = logs.configure(log_format)
     settings = chat_settings({**job.decode, "seed": job.seed})
-    source = named_or_shipped(job.model)
+    source = named_or_shipped_for_questions(job.model)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
         loaded = load_checkpoint(source, job.device, job.dtype, quantize=job.quantize)
@@ -119,15 +119,15 @@ def _markdown(found: AnswerScores, worst: int, settings: Mapping[str, object]) -
 
 
 def _sheet(worst: Sequence[Sequence[Answered]], scenes: SceneSet) -> bytes:
-    """One PNG of pictures, drawn again, with the questions, in one color where the answer is right, in another where
-    it is not."""
+    """One PNG of pictures, drawn again, with questions and answers: gray where right, red where not."""
     pages = []
     for own in worst:
         notes: list[tuple[int | None, str]] = [(None, own[0].picture)]
         for answer in own:
             said = "right" if answer.right else f"expected: {answer.expected}"
             notes.append((None if answer.right else 0, f"{answer.question} {visible(answer.found)}  [{said}]"))
-        pages.append(annotate(scenes.draw(scenes.index(own[0].picture)).picture, [], notes))
+        picture = scenes.draw(scenes.index(own[0].picture)).picture
+        pages.append(annotate(picture, [], notes, numbered=False))
     sink = io.BytesIO()
     sheet(pages).save(sink, format="PNG")
     return sink.getvalue()

@@ -1,17 +1,35 @@
 """Scenes of an evaluation, and an engine that says what a test wants it to say."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from pdlm_cli.evaluation.job import SceneEvalJob
 from pdlm_cli.evaluation.regions import JudgedRegion
 from pdlm_cli.evaluation.scenes import SceneSet, evaluate
 from pdlm_cli.report import Report
 
 SCENES = SceneSet(pictures=12, seed=5, split="test", level=5, size=128, objects=(2, 6))
+
+
+def job_of(output: Path, scenes: SceneSet, model: Path | None = None) -> SceneEvalJob:
+    """An evaluation of these scenes on the CPU, two pictures or passes at a time."""
+    return SceneEvalJob(
+        **asdict(scenes),
+        model=None if model is None else str(model),
+        device="cpu",
+        dtype="fp32",
+        quantize=None,
+        decode={},
+        batch_size=2,
+        workers=1,
+        output=output,
+        overwrite=False,
+    )
 
 
 def truth(captions: list[str]) -> list[str]:

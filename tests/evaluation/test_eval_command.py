@@ -3,7 +3,6 @@
 import io
 import json
 import signal
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ from PIL import Image
 
 from pdlm_cli.annotated import INKS
 from pdlm_cli.evaluation import scene_job
-from pdlm_cli.evaluation.job import SceneEvalJob
 from pdlm_cli.main import main
 from pdlm_cli.signals import StopSignals
 from tests.cli.support import CHECKPOINT
-from tests.evaluation.support import SCENES, TellingEngine, swapped
+from tests.evaluation.support import SCENES, TellingEngine, job_of, swapped
 
 FAST = ["--model", str(CHECKPOINT), "--device", "cpu", "--steps", "2", "--length", "4", "--pictures", "3"]
 FILES = ("scores.json", "regions.parquet", "judged.json", "qa.json", "report.md", "worst.png")
@@ -145,19 +143,7 @@ def test_a_run_that_is_stopped_writes_no_scores(
         return caption(passes)
 
     monkeypatch.setattr(oracle, "caption", stopping)
-    job = SceneEvalJob(
-        **asdict(SCENES),
-        model=None,
-        device="cpu",
-        dtype="fp32",
-        quantize=None,
-        decode={},
-        batch_size=2,
-        workers=1,
-        output=tmp_path,
-        overwrite=False,
-    )
-    result = scene_job.run(job, "plain", stop)
+    result = scene_job.run(job_of(tmp_path, SCENES), "plain", stop)
     assert result.exit_code == 143
     assert not any((tmp_path / name).exists() for name in FILES)
     monkeypatch.undo()

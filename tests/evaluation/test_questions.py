@@ -18,13 +18,14 @@ from model.preprocess import prepare_image
 from pdlm_cli.data_engine.questions import SORTS, WHOLE
 from pdlm_cli.data_engine.scene import draw_scene
 from pdlm_cli.evaluation import questions
-from pdlm_cli.evaluation.job import SceneEvalJob
 from pdlm_cli.evaluation.question_job import run
 from pdlm_cli.evaluation.questions import Answered, AnswerScores, AskedScene, SortScore
+from pdlm_cli.evaluation.scenes import SceneSet
 from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.main import main
 from pdlm_cli.signals import StopSignals
 from tests.cli.support import CHECKPOINT, REPOSITORY
+from tests.evaluation.support import job_of
 
 IMAGE_LEVEL = REPOSITORY / "tests/data/chat/checkpoint"
 SHORT = ["--length", "6", "--block", "6", "--steps", "3", "--size", "96", "--level", "4"]
@@ -130,24 +131,8 @@ def test_a_stopped_evaluation_writes_nothing(monkeypatch: pytest.MonkeyPatch, tm
         return answer
 
     told(tell, monkeypatch)
-    job = SceneEvalJob(
-        pictures=6,
-        seed=0,
-        split="test",
-        level=4,
-        size=96,
-        objects=(2, 4),
-        model=str(CHECKPOINT),
-        device="cpu",
-        dtype="fp32",
-        quantize=None,
-        decode={},
-        batch_size=2,
-        workers=1,
-        output=tmp_path,
-        overwrite=False,
-    )
-    result = run(job, "plain", stop)
+    scenes = SceneSet(pictures=6, seed=0, split="test", level=4, size=96, objects=(2, 4))
+    result = run(job_of(tmp_path, scenes, CHECKPOINT), "plain", stop)
     assert (result.exit_code, json.loads(result.to_json())) == (143, {"exit_code": 143})
     assert not any((tmp_path / name).exists() for name in FILES)
 
