@@ -25,7 +25,7 @@ COMMANDS = {
     "train": "Train a model, as a job file says.",
     "ablations": "Repeat the paper's ablations in miniature.",
     "data": "Make data to train and to test with.",
-    "eval": "Measure how good captions are.",
+    "eval": "Measure how good captions and answers are.",
     "bench": "Measure how fast captions come.",
 }
 

@@ -264,7 +264,7 @@ def test_examples_of_the_help_run(photo: Dataset, tmp_path: Path, monkeypatch: p
     if "--propose" in line:
         write_sam2(tmp_path / "sam2", score=0.0)  # none of its masks is good enough: a table without rows
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda: CHECKPOINT)
+    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda *_: CHECKPOINT)
     if "--since" in line:
         assert caption("--input", "masks.json", "--output", "monday", "--dry-run-model").exit_code == 0
     program, *arguments = shlex.split(line)

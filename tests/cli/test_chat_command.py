@@ -85,7 +85,7 @@ def test_a_terminal_is_asked_until_its_end() -> None:
 
 def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda _: CHECKPOINT)
+    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda *_: CHECKPOINT)
     (tmp_path / "photo.jpg").write_bytes(PHOTO.read_bytes())
     command = main.get_command(None, "chat")  # type: ignore[arg-type]
     assert command is not None and command.help is not None

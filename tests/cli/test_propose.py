@@ -161,7 +161,7 @@ def test_only_new_pictures_are_looked_at(photos: Path, tmp_path: Path, model: st
 def test_examples_of_the_help_run(photos: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "1.png").unlink()
     monkeypatch.chdir(photos.parent)
-    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda: CHECKPOINT)
+    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda *_: CHECKPOINT)
     Path("sam2").symlink_to(model)
     for line in examples("propose"):
         more = ["--points", "1"] if "--model" in line else ["--steps", "1"]

@@ -211,7 +211,7 @@ def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     training.mkdir(parents=True)
     (training / "log.jsonl").write_text('{"event": "step", "step": 1, "loss": 2.0, "learning_rate": 0.1}\n')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda: CHECKPOINT)
+    monkeypatch.setattr(checkpoints, "shipped_checkpoint", lambda *_: CHECKPOINT)
     for line in examples("show"):
         result = pdlm(*shlex.split(line)[1:])
         assert result.exit_code == 0, result.stderr
