@@ -1,5 +1,6 @@
 """Questions about a whole picture: sampling, region models, settings."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -57,7 +58,7 @@ def test_answers_asked_for_together_are_those_of_each_alone():
 
 
 def test_sure_tokens_of_an_answer_are_written_together():
-    model = tiny(ISOLATED)
+    model = copy.deepcopy(tiny(ISOLATED))
     image = prepare_image(picture(100, 100), model.config)
     model.language_model.lm_head.weight.data *= 1e4
     settings = ChatSettings(length=8, block=8, steps=8)
