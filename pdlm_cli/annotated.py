@@ -1,5 +1,6 @@
 """Pictures for people: regions outlined and numbered, what is said of them beside, in the same colors."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 
@@ -63,6 +64,13 @@ def sheet(pages: Sequence[Image.Image], columns: int = 2) -> Image.Image:
             whole.paste(page, (MARGIN + column * (width + MARGIN), y))
         y += height
     return whole
+
+
+def sheet_png(pages: Sequence[Image.Image]) -> bytes:
+    """The same as a PNG file."""
+    sink = io.BytesIO()
+    sheet(pages).save(sink, format="PNG")
+    return sink.getvalue()
 
 
 def _outlined(picture: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> Image.Image:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pdlm_cli.checkpoints import named_or_shipped_for_questions
+from pdlm_cli.checkpoints import QUESTIONS, named_or_shipped
 from pdlm_cli.device import device_errors
 from pdlm_cli.errors import ConfigError, DeviceError, InputError, RegionError
 from pdlm_cli.images import load_image
@@ -90,7 +90,7 @@ def open_conversation(
         pixels = load_image(picture, exif="apply", max_pixels=max_pixels)
     except RegionError as error:
         raise InputError(str(error)) from error
-    source = named_or_shipped_for_questions(checkpoint)
+    source = named_or_shipped(checkpoint, QUESTIONS)
 
     from model.preprocess import prepare_image
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pdlm_cli.errors import ConfigError
 
+REGIONS, QUESTIONS = "tiny", "tiny/chat"  # what ships, below the package model, and what it has learnt
+
 
 def checkpoint_sha256(checkpoint: str | None, quantize: str | None = None) -> str:
     """model_sha256 of the engine that load_engine would load, without loading it. Raises ConfigError."""
@@ -26,17 +28,13 @@ def weights_sha256(folder: Path, quantize: str | None) -> str:
     return stored if quantize is None else hashlib.sha256(f"{stored} {quantize}".encode()).hexdigest()
 
 
-def named_or_shipped(checkpoint: str | None) -> str:
-    """Folder or hub id of a checkpoint, of the one that ships for None. Raises ConfigError if this build has none."""
-    return checkpoint if checkpoint is not None else str(shipped_checkpoint())
+def named_or_shipped(checkpoint: str | None, shipped: str = REGIONS) -> str:
+    """Folder or hub id of a checkpoint; for None, of one that ships: REGIONS or QUESTIONS. Raises ConfigError if this
+    build has none."""
+    return checkpoint if checkpoint is not None else str(shipped_checkpoint(shipped))
 
 
-def named_or_shipped_for_questions(checkpoint: str | None) -> str:
-    """The same, of the image-level one, which has learnt to answer."""
-    return checkpoint if checkpoint is not None else str(shipped_checkpoint("tiny/chat"))
-
-
-def shipped_checkpoint(name: str = "tiny") -> Path:
+def shipped_checkpoint(name: str = REGIONS) -> Path:
     """Folder of a small checkpoint inside the package. Raises ConfigError if this build has none."""
     folder = Path(str(importlib.resources.files("model") / name))
     if not (folder / "config.json").is_file():

@@ -1,4 +1,4 @@
-"""The output table: its schema, and a part of it as bytes and back."""
+"""The output table: its schema, and a part of it, or any other table, as bytes and back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -84,8 +84,13 @@ def part_bytes(rows: Sequence[Row], metadata: Mapping[str, str]) -> bytes:
     """Rows as one zstd Parquet file. metadata: run id and hashes for the schema; the version is added."""
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     schema = SCHEMA.with_metadata({"pdlm.schema_version": SCHEMA_VERSION, **metadata})
+    return table_bytes(pa.table(columns, schema=schema))
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """Any table as one zstd Parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     return data
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdlm_cli.errors import InputError
+from pdlm_cli.parquet import table_bytes
 
 SCHEMA_VERSION = "1"
 
@@ -140,10 +141,7 @@ def points_bytes(points: Sequence[Point], metadata: Mapping[str, str]) -> bytes:
     """One zstd Parquet file. metadata: for its schema."""
     schema = SCHEMA.with_metadata({"pdlm.bench_version": SCHEMA_VERSION, **metadata})
     rows = [{**asdict(point), "seconds": list(point.seconds)} for point in points]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return table_bytes(pa.Table.from_pylist(rows, schema=schema))
 
 
 def read_points(path: Path) -> tuple[list[Point], dict[str, str]]:

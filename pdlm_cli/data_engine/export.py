@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pdlm_cli.data_engine.kinds import KINDS
 from pdlm_cli.data_engine.records import SceneRecord
+from pdlm_cli.parquet import table_bytes
 
 CATEGORIES: Mapping[str, int] = {name: number for number, name in enumerate(KINDS, 1)}
 
@@ -44,10 +44,7 @@ def parquet_part(records: Sequence[SceneRecord], pictures: Sequence[bytes]) -> b
         record.training | {"image": {"bytes": picture, "path": record.training["image"]}}
         for record, picture in zip(records, pictures, strict=True)
     ]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=PARQUET_SCHEMA), sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return table_bytes(pa.Table.from_pylist(rows, schema=PARQUET_SCHEMA))
 
 
 def json_files(records: Sequence[SceneRecord], formats: Sequence[str]) -> dict[str, bytes]:

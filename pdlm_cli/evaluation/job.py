@@ -5,12 +5,14 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from pdlm_cli import __version__
 from pdlm_cli.data_engine.scene import check
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.evaluation.scenes import SceneSet
+from pdlm_cli.logs import log
+from pdlm_cli.signals import StopSignals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,13 @@ class EvalResult:
 
     found: Scored | None
     exit_code: int
+
+    @classmethod
+    def stopped(cls, done: int, pictures: int, stop: StopSignals) -> Self:
+        """After `done` of the pictures, by the signal that `stop` has received."""
+        assert stop.received is not None
+        log.error("stopped after %d of %d pictures; no scores were written", done, pictures)
+        return cls(None, 128 + stop.received)
 
     def to_json(self) -> str:
         return json.dumps(self.found.to_json() if self.found is not None else {"exit_code": self.exit_code})

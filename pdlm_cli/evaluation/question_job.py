@@ -1,19 +1,17 @@
 """`pdlm eval questions`: draw, ask, compare, report."""
 
-import io
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.table import Table
 
 from pdlm_cli import logs
-from pdlm_cli.annotated import annotate, sheet
+from pdlm_cli.annotated import annotate, sheet_png
 from pdlm_cli.atomic import as_json
 from pdlm_cli.chatting import chat_settings
-from pdlm_cli.checkpoints import named_or_shipped_for_questions
+from pdlm_cli.checkpoints import QUESTIONS, named_or_shipped
 from pdlm_cli.evaluation.folder import EvaluationDir
 from pdlm_cli.evaluation.job import EvalResult, SceneEvalJob
 from pdlm_cli.evaluation.judged import percent
@@ -22,6 +20,7 @@ from pdlm_cli.evaluation.report import markdown_table, setting_table, visible
 from pdlm_cli.evaluation.scenes import SceneSet
 from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.logs import log
+from pdlm_cli.parquet import table_bytes
 from pdlm_cli.progress import open_progress
 from pdlm_cli.signals import StopSignals
 
@@ -33,7 +32,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
     """Do the job. Raises PdlmError for what stops it, and Interrupted while there is nothing to finish."""
     console, form = logs.configure(log_format)
     settings = chat_settings({**job.decode, "seed": job.seed})
-    source = named_or_shipped_for_questions(job.model)
+    source = named_or_shipped(job.model, QUESTIONS)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
         loaded = load_checkpoint(source, job.device, job.dtype, quantize=job.quantize)
@@ -53,9 +52,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
             ):
                 answers.append(own)
         if len(answers) < scenes.pictures:
-            assert stop.received is not None
-            log.error("stopped after %d of %d pictures; no scores were written", len(answers), scenes.pictures)
-            return EvalResult(None, 128 + stop.received)
+            return EvalResult.stopped(len(answers), scenes.pictures, stop)
         seconds = time.monotonic() - started
         found = AnswerScores.of([one for own in answers for one in own])
         facts = {**loaded.facts, "model_sha256": loaded.sha256}
@@ -128,9 +125,7 @@ def _sheet(worst: Sequence[Sequence[Answered]], scenes: SceneSet) -> bytes:
             notes.append((None if answer.right else 0, f"{answer.question} {visible(answer.found)}  [{said}]"))
         picture = scenes.draw(scenes.index(own[0].picture)).picture
         pages.append(annotate(picture, [], notes, numbered=False))
-    sink = io.BytesIO()
-    sheet(pages).save(sink, format="PNG")
-    return sink.getvalue()
+    return sheet_png(pages)
 
 
 SCHEMA = pa.schema(
@@ -150,7 +145,4 @@ SCHEMA = pa.schema(
 
 def _parquet(answers: Sequence[Answered]) -> bytes:
     columns = {name: [getattr(answer, name) for answer in answers] for name in SCHEMA.names}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, SCHEMA), sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return table_bytes(pa.table(columns, SCHEMA))

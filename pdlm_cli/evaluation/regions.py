@@ -7,10 +7,10 @@ from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pdlm_cli.data_engine.attributes import Attributes
 from pdlm_cli.evaluation.protocol import MaskScore, Question
+from pdlm_cli.parquet import table_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,7 @@ SCHEMA = pa.schema(
 
 def regions_bytes(regions: Sequence[JudgedRegion]) -> bytes:
     """The rows as one Parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist([_row(region) for region in regions], SCHEMA), sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return table_bytes(pa.Table.from_pylist([_row(region) for region in regions], SCHEMA))
 
 
 def _row(region: JudgedRegion) -> dict[str, Any]:

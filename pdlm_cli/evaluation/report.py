@@ -1,11 +1,10 @@
 """The report of a run as Markdown, its summary for a terminal, and the sheet of its worst pictures."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
 
-from pdlm_cli.annotated import annotate, sheet
+from pdlm_cli.annotated import annotate, sheet_png
 from pdlm_cli.evaluation.breakdown import Answers, Breakdown
 from pdlm_cli.evaluation.judged import percent, score_table
 from pdlm_cli.evaluation.protocol import Scores
@@ -61,9 +60,7 @@ def worst_sheet(found: Breakdown, regions: Sequence[JudgedRegion], scenes: Scene
             notes.append((None, f"found: {visible(region.found)}"))
             notes.append((None, _brief(region)))
         pages.append(annotate(scene.picture, [item.mask for item in scene.objects], notes))
-    sink = io.BytesIO()
-    sheet(pages).save(sink, format="PNG")
-    return sink.getvalue()
+    return sheet_png(pages)
 
 
 def by_picture(regions: Iterable[JudgedRegion]) -> dict[str, list[JudgedRegion]]:

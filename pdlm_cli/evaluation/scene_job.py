@@ -43,9 +43,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
                 regions += judged
                 done += 1
         if done < scenes.pictures:
-            assert stop.received is not None
-            log.error("stopped after %d of %d pictures; no scores were written", done, scenes.pictures)
-            return EvalResult(None, 128 + stop.received)
+            return EvalResult.stopped(done, scenes.pictures, stop)
         seconds = time.monotonic() - started
         found = Breakdown.of(regions)
         facts = {**engine.facts, "model_sha256": engine.model_sha256}
