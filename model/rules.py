@@ -182,7 +182,7 @@ def denoise(
     window: slice = slice(None),
 ) -> Denoised:
     """Write the masked slots in `window` of a canvas (P, N). logits_fn: canvas to logits (P, N, V)."""
-    pools = Pools.start(canvas, mask_token, window)
+    pools, sampling = Pools.start(canvas, mask_token, window), sampling.on(canvas.device)
     forwards = 0
     for step in range(rule.steps):
         if step % POLL[canvas.device.type] == 0 and not pools.masked(mask_token).any():

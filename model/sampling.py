@@ -1,7 +1,7 @@
 """From logits to tokens: what a denoising step would write into each slot, and how certain it is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,10 @@ class Sampling:
                 f"found {self.temperature}, {self.top_k} and {self.top_p}"
             )
 
+    def on(self, device: torch.device) -> "Sampling":
+        """The same on a device, so that no step has to copy its tensor there."""
+        return self if self.banned is None else replace(self, banned=self.banned.to(device))
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -45,6 +49,13 @@ class Prediction:
         entropy = None if self.entropy is None else change(self.entropy)
         return Prediction(change(self.tokens), change(self.certainty), entropy)
 
+    @staticmethod
+    def joined(parts: "Sequence[Prediction]") -> "Prediction":
+        """Along the first dimension."""
+        entropies = [part.entropy for part in parts if part.entropy is not None]
+        tokens, certainty = torch.cat([part.tokens for part in parts]), torch.cat([part.certainty for part in parts])
+        return Prediction(tokens, certainty, torch.cat(entropies) if entropies else None)
+
 
 def predict(
     logits: Tensor,
@@ -52,14 +63,14 @@ def predict(
     generators: Sequence[torch.Generator] | None = None,
     entropy: bool = False,
 ) -> Prediction:
-    """Tokens drawn from logits (P, N, V).
+    """Tokens drawn from logits (P, N, V) on the device of `sampling`.
 
     generators: on the CPU, each drawing for an equal share of the slots, in order, so that what a caption draws does
     not depend on what it is batched with; only read when the temperature is above 0.
     """
     logits = logits.float()
     if sampling.banned is not None:
-        logits = logits.index_fill(-1, sampling.banned.to(logits.device), float("-inf"))
+        logits = logits.index_fill(-1, sampling.banned, float("-inf"))
     if sampling.temperature == 0:
         tokens = logits.argmax(dim=-1)
     else:

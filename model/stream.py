@@ -19,7 +19,7 @@ from model.attention import structured_mask
 from model.batch import collate_passes, plan_blank
 from model.captions import Caption, PassCaptions, cut_caption
 from model.clock import now
-from model.head import LikeliestToken
+from model.head import likeliest_tokens
 from model.layout import Kind, Layout
 from model.packed import KeyBuffer, Span, prefill_packed, run_packed
 from model.preprocess import PreparedPass
@@ -78,11 +78,10 @@ class CaptionStream:
         lanes: int,
         show: Show | None = None,
     ) -> None:
-        self.model, self.rule, self.sampling = model, rule, sampling
+        self.model, self.rule, self.sampling = model, rule, sampling.on(model.device)
         self.length, self.instruction, self.capacity, self.show = length, instruction, lanes, show
         self.embed = model.language_model.get_input_embeddings()
-        banned = [] if sampling.banned is None else sampling.banned.tolist()
-        self.head = LikeliestToken(model.language_model.lm_head.weight, banned)
+        self.head = model.language_model.lm_head
         self.lanes: list[Lane] = []
         self.spare: list[KeyBuffer] = []
         # Of the captions that are not done, lane by lane and slot by slot: whose they are, what is written, how it is
@@ -203,9 +202,9 @@ class CaptionStream:
         """Of hidden states (C, G, D) of slots; nothing is promised of those that are not judged."""
         entropy = self.rule.judges_by_entropy
         if self.sampling.temperature > 0:
-            return predict(self.model.language_model.lm_head(hidden), self.sampling, self.generators, entropy)
+            return predict(self.head(hidden), self.sampling, self.generators, entropy)
         flat = hidden.flatten(0, 1)
-        guess = self.head(flat[self.judged], entropy)
+        guess = likeliest_tokens(self.head, flat[self.judged], self.sampling, entropy)
 
         def in_place(part: Tensor) -> Tensor:
             return part.new_zeros(len(flat)).scatter(0, self.judged, part).view(hidden.shape[:2])

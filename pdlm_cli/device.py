@@ -48,6 +48,7 @@ def place(model: "PerceptionDLMBase", device: Any, quantize: str | None, *, comp
     compiling took, None if it is not compiled. Raises ValueError."""
     import torch
 
+    from model.blocked import block_linears
     from model.compiled import compile_decoder
     from model.quantize import quantize_decoder
 
@@ -57,7 +58,11 @@ def place(model: "PerceptionDLMBase", device: Any, quantize: str | None, *, comp
     if quantize is not None:
         quantize_decoder(model.language_model.model, quantize, device)
     model.to(device)
-    return compile_decoder(model.language_model.model) if compiled else None
+    if compiled:
+        return compile_decoder(model.language_model.model)
+    if device.type == "cpu":
+        block_linears(model)
+    return None
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.session import Session
-from pdlm_cli.bench.subject import open_subject
 from pdlm_cli.checkpoints import named_or_shipped
 from pdlm_cli.device import DTYPES
 from pdlm_cli.errors import DeviceError
@@ -50,11 +49,13 @@ def checkpoint_folder(session: Session) -> Iterator[str]:
     if session.job.random_weights is None:
         yield named_or_shipped(session.job.model)
         return
-    job, subject = session.job, session.subject
-    if subject.quantize is not None:  # which is done when a checkpoint is loaded, and never stored
-        subject = open_subject(None, job.random_weights, job.vocabulary, job.device, job.dtype)
+    from model.sizes import random_model
+
+    model, size = session.subject.model, session.job.random_weights
+    if session.subject.quantize is not None or model.device.type == "cpu":  # weights as they are used, never stored
+        model = random_model(size, vocabulary=session.job.vocabulary, dtype=model.dtype, device=model.device)
     with tempfile.TemporaryDirectory(prefix="pdlm-bench-") as folder:
-        subject.model.save_pretrained(folder)
+        model.save_pretrained(folder)
         yield folder
 
 

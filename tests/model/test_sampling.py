@@ -1,4 +1,4 @@
-"""One prediction: tokens, their certainty, and the output layer in tiles."""
+"""One prediction: tokens, their certainty, and the output layer some rows at a time."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.head import LikeliestToken
+from model.head import likeliest_tokens
 from model.sampling import Sampling, guided, nucleus, predict
 
 
@@ -66,31 +66,35 @@ def test_guidance_moves_away_from_the_unconditional_logits():
 
 
 @given(
-    rows=st.integers(1, 5),
+    rows=st.integers(0, 5),
     vocabulary=st.integers(2, 40),
-    tile=st.integers(1, 45),
+    at_once=st.integers(1, 6),
     scale=st.sampled_from([0.1, 3.0, 40.0]),
     seed=st.integers(0, 99),
     data=st.data(),
 )
-def test_tiles_find_what_whole_logits_do(rows, vocabulary, tile, scale, seed, data):
+def test_some_rows_find_what_whole_logits_do(rows, vocabulary, at_once, scale, seed, data):
     generator = torch.Generator().manual_seed(seed)
-    hidden, weight = torch.randn(rows, 6, generator=generator), torch.randn(vocabulary, 6, generator=generator) * scale
+    hidden, head = torch.randn(rows, 6, generator=generator), torch.nn.Linear(6, vocabulary, bias=False)
+    head.weight.data = torch.randn(vocabulary, 6, generator=generator) * scale
     banned = data.draw(st.lists(st.integers(0, vocabulary - 1), max_size=vocabulary - 1, unique=True))
     sampling = Sampling(banned=torch.tensor(banned, dtype=torch.long))
-    expected = predict((hidden @ weight.T)[None], sampling, entropy=True)
-    found = LikeliestToken(weight, banned, tile)(hidden, entropy=True)
-    assert torch.equal(found.tokens, expected.tokens[0])
-    torch.testing.assert_close(found.certainty, expected.certainty[0], rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(found.entropy, expected.entropy[0], rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(LikeliestToken(weight, banned, tile)(hidden).certainty, found.certainty)
+    expected = predict(head(hidden)[None], sampling, entropy=True)
+    for entropy in (True, False):
+        found = likeliest_tokens(head, hidden, sampling, entropy, at_once)
+        assert torch.equal(found.tokens, expected.tokens[0])
+        torch.testing.assert_close(found.certainty, expected.certainty[0], rtol=1e-4, atol=1e-6)
+        assert (found.entropy is not None) == entropy
+        if entropy:
+            torch.testing.assert_close(found.entropy, expected.entropy[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("place", range(6))
-def test_tiles_find_what_is_no_number(value, place):
-    """In whichever tile of two tokens it is: its own row of the output layer is the only one to see it."""
-    hidden, weight = torch.ones(2, 1), torch.arange(1.0, 7.0)[:, None]
-    weight[place] = value
-    assert LikeliestToken(weight, [], 2)(hidden).certainty.isnan().all()
-    assert LikeliestToken(weight, [place], 2)(hidden).certainty.isfinite().all()
+def test_a_logit_that_is_no_number_is_found(value, place):
+    """Its own row of the output layer is the only one to see it."""
+    head, hidden = torch.nn.Linear(1, 6, bias=False), torch.ones(2, 1)
+    head.weight.data = torch.arange(1.0, 7.0)[:, None]
+    head.weight.data[place] = value
+    assert likeliest_tokens(head, hidden, Sampling()).certainty.isnan().all()
+    assert likeliest_tokens(head, hidden, Sampling(banned=torch.tensor([place]))).certainty.isfinite().all()
