@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from model.sampling import Prediction, Sampling, predict
 
-ROWS = {"cpu": 64, "cuda": 512}  # that have logits at a time, 32 and 260 MB of them
+ROWS = {"cpu": 32, "cuda": 512}  # that have logits at a time, 16 and 260 MB of them
 
 
 def likeliest_tokens(
