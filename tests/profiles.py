@@ -27,7 +27,7 @@ SETTINGS = DecodeSettings(steps=32, length=32)
 FEWER = 6  # steps that the small checkpoint needs on scenes, see docs/bench
 # Words in the names of operations.
 KINDS = {
-    "products": ("aten::mm", "aten::addmm", "aten::bmm", "convolution"),
+    "products": ("aten::mm", "aten::addmm", "aten::bmm", "convolution", "_linear_pointwise"),
     "attention": ("scaled_dot_product", "attention"),
 }
 ROWS = ("vision: products", "vision: attention", "vision: else")

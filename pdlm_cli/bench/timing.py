@@ -52,7 +52,8 @@ def measure(
     rates: Rates | None,
     progress: Progress,
 ) -> list[Point]:
-    """Every case `repeats` times, one after the other and then all once more; warm-up first, which counts for nothing.
+    """Every case `repeats` times, one after the other and then all once more, back and forth: what a case leaves behind
+    in caches and in memory does not always meet the same one. Warm-up first, which counts for nothing.
 
     progress: is told of runs.
     """
@@ -61,8 +62,9 @@ def measure(
         for _ in range(warmup):
             case.run()
             progress.advance(1)
-    for _ in range(repeats):
-        for case, runs in zip(cases, seen, strict=True):
+    turn = list(zip(cases, seen, strict=True))
+    for repeat in range(repeats):
+        for case, runs in turn if repeat % 2 == 0 else reversed(turn):
             with meter.stretch() as usage:
                 outcome = case.run()
             runs.append((outcome, usage))

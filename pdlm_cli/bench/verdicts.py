@@ -77,8 +77,9 @@ def _figures(
 
 def _counted(slow: Point, fast: Point) -> str:
     """What would be found if both took no longer than operations and bytes have to, at the machine's own rates."""
-    least = [point.median * (point.of_roofline or 0.0) for point in (slow, fast)]
-    return f"{least[0] / least[1]:.2f}x by operations and bytes alone"
+    if not (slow.of_roofline and fast.of_roofline):
+        return ""
+    return f"{slow.median * slow.of_roofline / (fast.median * fast.of_roofline):.2f}x by operations and bytes alone"
 
 
 def _of_whole_pictures(points: Sequence[Point]) -> dict[str, Point]:
