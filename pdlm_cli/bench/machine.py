@@ -34,14 +34,20 @@ def measure_rates(device: Any, dtype: Any) -> Rates:
     """The best of TRIES of each, or of as many as take LEAST_S: what else runs here only ever takes something away."""
     import torch
 
+    from model.blocked import block_linears
+
     side, size = MATRIX[device.type], MOVED_BYTES[device.type]
-    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    rows = torch.randn(side, side, device=device).to(dtype)
+    product = torch.nn.Sequential(torch.nn.Linear(side, side, bias=False, device=device, dtype=dtype))
+    if device.type == "cpu":
+        block_linears(product)  # as those of a model that is used
     source = torch.zeros(size // 2, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return Rates(
-        flop_per_second=2 * side**3 / _fastest(lambda: left @ right, device),
-        bytes_per_second=size / _fastest(lambda: target.copy_(source), device),
-    )
+    with torch.inference_mode():
+        return Rates(
+            flop_per_second=2 * side**3 / _fastest(lambda: product(rows), device),
+            bytes_per_second=size / _fastest(lambda: target.copy_(source), device),
+        )
 
 
 def _fastest(work: Callable[[], Any], device: Any) -> float:

@@ -11,6 +11,7 @@ from torch import nn
 from model.blocked import BlockedLinear, block_linears, can_block
 from model.decode import DecodeSettings, caption_passes
 from pdlm_cli.device import place
+from tests import product_cost
 from tests.model.support import one_pass, tiny
 
 blocks = pytest.mark.skipif(not can_block(torch.float32), reason="oneDNN is used on x86 alone")
@@ -62,3 +63,13 @@ def test_what_onednn_does_not_multiply_stays():
     model = nn.Sequential(nn.Linear(3, 2)).double()
     block_linears(model)
     assert type(model[0]) is nn.Linear
+
+
+@blocks
+def test_costs_are_a_table(monkeypatch, capsys):
+    monkeypatch.setattr(product_cost, "WIDTHS", ((8, 16),))
+    monkeypatch.setattr(product_cost, "ROWS", (1, 3))
+    product_cost.main()
+    heads, _, *rows = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) in (2, 4)  # bf16 too, where the machine has it
+    assert all(len(row) == len(heads) for row in rows)
