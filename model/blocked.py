@@ -1,7 +1,7 @@
 """Linear layers on the CPU whose weights lie as oneDNN reads them.
 
-Of a product of few rows, as denoising steps have, much of the time goes into copying the weights into the order in which
-MKL reads them, in every product anew. Here they are put in order once, and the layer has no other copy.
+Of a product of few rows, as denoising steps have, much of the time goes into copying the weights into the order in
+which MKL reads them, in every product anew. Here they are put in order once, and the layer has no other copy.
 """
 
 import platform
