@@ -9,19 +9,21 @@ from torch import Tensor
 from model.batch import collate_images
 from model.captions import Caption, cut_caption
 from model.decode import NAN_LOGITS
-from model.denoiser import slot_logits
+from model.denoiser import refresh_every, slot_logits
 from model.layout import Layout, plan_chat
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import PreparedImage
 from model.rules import Denoised, Rule, denoise_blocks
 from model.sampling import Sampling
 
+CHAT_CACHES = ("none", "frozen")  # and refresh=K
+
 
 @dataclass(frozen=True)
 class ChatSettings:
     """length: slots of the answer. block: slots written together before the next ones, 1 for left to right.
-    steps: over all blocks, at most. sampler: which slots of a block a step writes, see `Rule`. The rest as in
-    `model.decode.DecodeSettings`."""
+    steps: over all blocks, at most. sampler: which slots of a block a step writes, see `Rule`. cache: of prompt and
+    picture, which see the answer, so that all but none is approximate. The rest as in `model.decode.DecodeSettings`."""
 
     length: int = 128
     block: int = 32
@@ -31,12 +33,15 @@ class ChatSettings:
     top_p: float = 1.0
     top_k: int = 0
     cfg_scale: float = 0.0
+    cache: str = "none"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("length", "block", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.cache not in CHAT_CACHES and not refresh_every(self.cache):
+            raise ValueError(f"cache must be one of {', '.join(CHAT_CACHES)} or refresh=K, found {self.cache!r}")
         Rule(self.sampler, self.steps)
         self.sampling()
 
@@ -91,7 +96,7 @@ def _denoise(
     batch = collate_images(images, layouts, model.config).to(model.device)
     embeds = model.embed(batch)
 
-    answers = slot_logits(model, batch, embeds, "none", settings.cfg_scale)
+    answers = slot_logits(model, batch, embeds, settings.cache, settings.cfg_scale)
 
     def logits_fn(canvas: Tensor) -> Tensor:
         return answers(canvas[:, None])[:, 0]

@@ -73,18 +73,12 @@ def decode_options(command: Command) -> Command:
             help="Write a caption to its end once this many steps have changed nothing; 0 for never.",
         ),
         sampling_options,
-        click.option(
-            "--cache",
-            default="auto",
-            show_default=True,
-            callback=_check_cache,
-            help="Keys and values between steps: auto, none, exact, frozen or refresh=K.",
-        ),
+        _cache_option("auto", "none", "exact"),
     )
 
 
 def answer_options(*, length: int, block: int, steps: int, sampler: str) -> Callable[[Command], Command]:
-    """--length, --block, --steps, --sampler: fields of model.chat.ChatSettings, with their defaults."""
+    """--length, --block, --steps, --sampler, --cache: fields of model.chat.ChatSettings, with their defaults."""
     options = (
         click.option(
             "--length",
@@ -115,6 +109,7 @@ def answer_options(*, length: int, block: int, steps: int, sampler: str) -> Call
             help="Which tokens of a block a step writes. topk, the published rule: an even share, the surest first; "
             "threshold, factor, entropy: more where the model is sure, so that an answer takes fewer steps.",
         ),
+        _cache_option("none"),
     )
     return lambda command: in_order(command, *options)
 
@@ -170,7 +165,20 @@ def _check_setting(context: click.Context, parameter: click.Parameter, value: fl
     return value
 
 
-def _check_cache(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"auto|none|exact|frozen|refresh=[1-9][0-9]*", value):
-        raise click.BadParameter(f"{value!r}; expected auto, none, exact, frozen or refresh=K with K of 1 or more")
-    return value
+def _cache_option(*kinds: str) -> Callable[[Command], Command]:
+    """kinds: the default and what else there is beside frozen and refresh=K, as model.denoiser.CACHES has them."""
+    named = ", ".join([*kinds, "frozen"])
+
+    def check(context: click.Context, parameter: click.Parameter, value: str) -> str:
+        if value not in (*kinds, "frozen") and not re.fullmatch(r"refresh=[1-9][0-9]*", value):
+            raise click.BadParameter(f"{value!r}; expected {named} or refresh=K with K of 1 or more")
+        return value
+
+    return click.option(
+        "--cache",
+        default=kinds[0],
+        show_default=True,
+        callback=check,
+        help=f"Keys and values of picture and prompt between steps: {named} or refresh=K, which computes them again in "
+        "every K-th step. frozen and refresh=K are approximate, and faster.",
+    )

@@ -155,6 +155,7 @@ def questions(
     block: int,
     steps: int,
     sampler: str,
+    cache: str,
     **options: Any,
 ) -> None:
     """Ask about freshly drawn scenes, up to twelve questions each, and compare the answers with the right ones.
@@ -180,7 +181,8 @@ def questions(
         from pdlm_cli.stdout import print_line
 
         sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "cfg_scale": cfg_scale}
-        decode = {"length": length, "block": block, "steps": steps, "sampler": sampler, **sampling}
+        answer = {"length": length, "block": block, "steps": steps, "sampler": sampler, "cache": cache}
+        decode = {**answer, **sampling}
         result = run(SceneEvalJob(output=output, overwrite=overwrite, decode=decode, **options), log_format, stop)
     if as_json:
         print_line(result.to_json())

@@ -38,7 +38,10 @@ def test_region_models_answer_questions_about_the_whole_picture():
         assert all(answer.tokens_generated for answer in answers)
 
 
-@pytest.mark.parametrize("settings", [{"length": 0}, {"block": 0}, {"steps": 0}, {"top_p": 0.0}, {"sampler": "best"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"length": 0}, {"block": 0}, {"steps": 0}, {"top_p": 0.0}, {"sampler": "best"}, {"cache": "exact"}],
+)
 def test_unusable_chat_settings_are_refused(settings):
     with pytest.raises(ValueError, match=r"expected|at least 1|one of"):
         ChatSettings(**settings)
@@ -65,3 +68,27 @@ def test_sure_tokens_of_an_answer_are_written_together():
     slow = answer_question(model, image, "What?", settings)
     fast = answer_question(model, image, "What?", replace(settings, sampler="threshold"))
     assert fast.denoise_steps < slow.denoise_steps == 8
+
+
+def test_prompt_and_picture_are_computed_as_often_as_the_cache_says(monkeypatch):
+    model = load_model(CHAT, dtype=torch.float32, device=torch.device("cpu"))
+    image = prepare_image(picture(300, 200), model.config)
+    run, rows = model.run, []
+
+    def counted(embeds, *rest):
+        rows.append(embeds.shape[1])
+        return run(embeds, *rest)
+
+    monkeypatch.setattr(model, "run", counted)
+
+    def ask(cache: str):
+        rows.clear()
+        answer = answer_question(model, image, "What?", ChatSettings(length=8, block=4, steps=8, cache=cache))
+        return answer, [count == rows[0] for count in rows]
+
+    always, never = [True] * 8, [False] * 3
+    plain, whole = ask("none")
+    assert whole == always
+    assert ask("refresh=1") == (plain, always)
+    assert ask("refresh=4")[1] == [True, *never] * 2
+    assert ask("frozen")[1] == [True, *[False] * 7]
