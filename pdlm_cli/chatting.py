@@ -2,15 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdlm_cli.checkpoints import QUESTIONS, named_or_shipped
-from pdlm_cli.device import device_errors
-from pdlm_cli.errors import ConfigError, DeviceError, InputError, RegionError
+from pdlm_cli.device import model_errors
+from pdlm_cli.errors import ConfigError, InputError, RegionError
 from pdlm_cli.images import load_image
 from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.progress import status
@@ -56,7 +55,7 @@ class Conversation:
         model, started = self.model, time.monotonic()
         asked = (question,) if self.turns else (len(self.image.tiles), "\n" + question)  # as it was learnt
         blank = [model.tokens.mask] * self.settings.length
-        with answer_errors():
+        with model_errors():
             layout = plan_conversation(model.tokens, model.config, [*self.turns, (asked, blank)])
             found = answer_layout(model, [self.image], layout, self.settings)
         if self.remember:
@@ -98,18 +97,6 @@ def open_conversation(
     with status("loading the model"):
         model = load_checkpoint(source, device, dtype, quantize=quantize).model
     return Conversation(model, prepare_image(pixels, model.config), chosen, remember)
-
-
-@contextmanager
-def answer_errors() -> Iterator[None]:
-    """What a model or its device cannot do as ConfigError and DeviceError."""
-    try:
-        with device_errors():
-            yield
-    except DeviceError:
-        raise
-    except (ValueError, FloatingPointError) as error:
-        raise ConfigError(str(error)) from error
 
 
 def chat_settings(given: Mapping[str, Any]) -> "ChatSettings":

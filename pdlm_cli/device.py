@@ -85,6 +85,18 @@ def device_errors() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def model_errors() -> Iterator[None]:
+    """What a model cannot do as ConfigError, what its device cannot as DeviceError."""
+    try:
+        with device_errors():
+            yield
+    except DeviceError:
+        raise
+    except (ValueError, FloatingPointError) as error:
+        raise ConfigError(str(error)) from error
+
+
 def free_memory() -> None:
     """Give the device's cached memory back, once nothing holds on to what a failed call had made."""
     import torch

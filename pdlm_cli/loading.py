@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdlm_cli.checkpoints import weights_sha256
-from pdlm_cli.device import DTYPES, device_errors, pick_device, pick_dtype, place
-from pdlm_cli.errors import ConfigError, DeviceError
+from pdlm_cli.device import DTYPES, model_errors, pick_device, pick_dtype, place
 from pdlm_cli.logs import log
 
 if TYPE_CHECKING:
@@ -17,11 +16,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class LoadedModel:
     """sha256: tells one set of weights, as they are stored, from another. facts: name, device, dtype, weights,
-    versions."""
+    versions. compile_s: seconds that compiling took, None if it is not compiled."""
 
     model: "PerceptionDLMBase"
     sha256: str
     facts: Mapping[str, str]
+    compile_s: float | None = None
 
 
 def load_checkpoint(
@@ -49,17 +49,12 @@ def load_checkpoint(
 
     where = pick_device(device)
     dtype = pick_dtype(dtype, where)
-    try:
+    with model_errors():
         folder = resolve(source)
         if check is not None:
             check(read_config(folder))
-        with device_errors():
-            model = load_model(folder, dtype=getattr(torch, DTYPES[dtype]), device=torch.device("cpu"))
-            compile_s = place(model, where, quantize, compiled=compiled)
-    except DeviceError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+        model = load_model(folder, dtype=getattr(torch, DTYPES[dtype]), device=torch.device("cpu"))
+        compile_s = place(model, where, quantize, compiled=compiled)
     if model.config.random_weights:
         log.warning("%s has random weights: what it writes is noise, good only to try things", folder)
     facts = {
@@ -72,4 +67,4 @@ def load_checkpoint(
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    return LoadedModel(model, weights_sha256(folder, quantize), facts)
+    return LoadedModel(model, weights_sha256(folder, quantize), facts, compile_s)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pdlm_cli.checkpoints import named_or_shipped
-from pdlm_cli.device import DTYPES, pick_device, pick_dtype, place
-from pdlm_cli.errors import ConfigError
+from pdlm_cli.device import DTYPES, model_errors, pick_device, pick_dtype, place
+from pdlm_cli.loading import load_checkpoint
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -59,24 +59,24 @@ def open_subject(
 ) -> Subject:
     """model: checkpoint folder or hub id. random: a size, for random weights in its place. vocabulary: of random
     weights, that of the size if None. quantize: see `Subject`. compiled: see
-    model.compiled. The checkpoint that ships if neither is given. Raises ConfigError."""
+    model.compiled. The checkpoint that ships if neither is given. Raises ConfigError, DeviceError."""
     import torch
 
+    from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
     from model.sizes import random_model
 
+    if random is None:
+        check, source = DecodeSettings().check, named_or_shipped(model)
+        loaded = load_checkpoint(source, device, dtype, quantize=quantize, compiled=compiled, check=check)
+        assert isinstance(loaded.model, PerceptionDLM)
+        noise = loaded.model.config.random_weights
+        return Subject(model or "model/tiny, which ships", noise, loaded.model, quantize, loaded.compile_s)
     where = pick_device(device)
     kind = getattr(torch, DTYPES[pick_dtype(dtype, where)])
-    try:
-        if random is not None:
-            name, loaded = f"random {random}", random_model(random, vocabulary=vocabulary, dtype=kind, device=where)
-        else:
-            name = model or "model/tiny, which ships"
-            loaded = PerceptionDLM.from_pretrained(named_or_shipped(model), dtype=kind)
-        compile_s = place(loaded, where, quantize, compiled=compiled)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return Subject(name, loaded.config.random_weights, loaded, quantize, compile_s)
+    with model_errors():
+        fresh = random_model(random, vocabulary=vocabulary, dtype=kind, device=where)
+        return Subject(f"random {random}", True, fresh, quantize, place(fresh, where, quantize, compiled=compiled))
 
 
 def released_twin(model: "PerceptionDLM") -> "PerceptionDLM":

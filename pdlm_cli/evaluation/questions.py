@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from pdlm_cli.chatting import answer_errors
 from pdlm_cli.data_engine.limits import SPLITS
 from pdlm_cli.data_engine.questions import SORTS, WHOLE, Question, each_sort
 from pdlm_cli.data_engine.records import image_id
 from pdlm_cli.data_engine.scene import draw_scene
+from pdlm_cli.device import model_errors
 from pdlm_cli.evaluation.scenes import SceneSet
 from pdlm_cli.preparation import run_ahead
 from pdlm_cli.progress import Progress
@@ -135,7 +135,7 @@ def ask(model: "PerceptionDLMBase", scenes: Sequence[AskedScene], settings: "Cha
 
     blank = [model.tokens.mask] * settings.length
     each = [(scene, question) for scene in scenes for _, question in scene.questions]
-    with answer_errors():
+    with model_errors():
         layouts = [
             plan_chat(model.tokens, model.config, tiles=len(scene.image.tiles), question=question.text, answer=blank)
             for scene, question in each
