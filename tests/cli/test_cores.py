@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.sizes import random_model
 from pdlm_cli import cores, device
 from pdlm_cli.cores import usable_cores
 from pdlm_cli.devices import fleet
 from pdlm_cli.options import default_workers
-from tests.model.support import tiny
 
 
 @pytest.fixture
@@ -51,5 +51,5 @@ def test_torch_takes_no_more_threads_on_the_cpu_and_fewer_where_it_was_told_to(
     monkeypatch.setattr(torch, "get_num_threads", lambda: taken[-1])
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     monkeypatch.setattr(device, "usable_cores", lambda: usable)
-    device.place(tiny(), torch.device("cpu"), None, compiled=False)
+    device.place(random_model("tiny"), torch.device("cpu"), None, compiled=False)
     assert taken[-1] == expected
