@@ -9,7 +9,7 @@ from torch import Tensor
 from model.batch import collate_images
 from model.captions import Caption, cut_caption
 from model.decode import NAN_LOGITS
-from model.denoiser import refresh_every, slot_logits
+from model.denoiser import check_cache, slot_logits
 from model.layout import Layout, plan_chat
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import PreparedImage
@@ -40,8 +40,7 @@ class ChatSettings:
         for name in ("length", "block", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if self.cache not in CHAT_CACHES and not refresh_every(self.cache):
-            raise ValueError(f"cache must be one of {', '.join(CHAT_CACHES)} or refresh=K, found {self.cache!r}")
+        check_cache(self.cache, CHAT_CACHES)
         Rule(self.sampler, self.steps)
         self.sampling()
 

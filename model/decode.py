@@ -11,7 +11,7 @@ from model.batch import Batch, collate_passes, plan_blank
 from model.captions import PassCaptions, cut_caption
 from model.clock import now
 from model.config import PerceptionDLMConfig, RegionConfig
-from model.denoiser import CACHES, refresh_every, slot_logits
+from model.denoiser import CACHES, check_cache, slot_logits
 from model.preprocess import PreparedPass
 from model.rules import Denoised, Rule, denoise
 from model.sampling import Sampling
@@ -59,8 +59,7 @@ class DecodeSettings:
         for name in ("steps", "length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if self.cache not in CACHES and not refresh_every(self.cache):
-            raise ValueError(f"cache must be one of {', '.join(CACHES)} or refresh=K, found {self.cache!r}")
+        check_cache(self.cache, CACHES)
         if self.cfg_scale < 0:
             raise ValueError(f"expected cfg_scale >= 0, found {self.cfg_scale}")
         self.rule("isolated")

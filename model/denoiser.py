@@ -1,6 +1,7 @@
 """Logits at the slots of a batch, with or without a cache: what the denoising rules call once a step."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +22,12 @@ def refresh_every(cache: str) -> int:
     """K of the cache setting "refresh=K"; 0 for any other text."""
     found = re.fullmatch(r"refresh=([1-9]\d*)", cache)
     return int(found[1]) if found else 0
+
+
+def check_cache(cache: str, kinds: Sequence[str]) -> None:
+    """kinds: that there are beside refresh=K. Raises ValueError."""
+    if cache not in kinds and not refresh_every(cache):
+        raise ValueError(f"cache must be one of {', '.join(kinds)} or refresh=K, found {cache!r}")
 
 
 def slot_logits(model: "PerceptionDLMBase", batch: Batch, embeds: Tensor, cache: str, cfg_scale: float) -> LogitsFn:

@@ -154,7 +154,7 @@ def load_engine(
     assert isinstance(model, PerceptionDLM) and config.regions is not None
     lanes, planned = _plan_memory(model, settings)
     sizes = config.regions.max_regions, config.tile_size
-    return ModelEngine(model, settings, *sizes, loaded.sha256, {**loaded.facts, "memory": planned}, lanes)
+    return ModelEngine(model, settings, *sizes, loaded.sha256(), {**loaded.facts, "memory": planned}, lanes)
 
 
 def _plan_memory(model: "PerceptionDLM", settings: "DecodeSettings") -> tuple[int | None, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdlm_cli.checkpoints import weights_sha256
@@ -15,13 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """sha256: tells one set of weights, as they are stored, from another. facts: name, device, dtype, weights,
-    versions. compile_s: seconds that compiling took, None if it is not compiled."""
+    """folder: of its files. quantize: a key of STORAGES, None if weights are as in them. facts: name, device, dtype,
+    weights, versions. compile_s: seconds that compiling took, None if it is not compiled."""
 
     model: "PerceptionDLMBase"
-    sha256: str
+    folder: Path
+    quantize: str | None
     facts: Mapping[str, str]
-    compile_s: float | None = None
+    compile_s: float | None
+
+    def sha256(self) -> str:
+        """Tells one set of weights, as they are stored, from another. Reads them all once more."""
+        return weights_sha256(self.folder, self.quantize)
 
 
 def load_checkpoint(
@@ -67,4 +73,4 @@ def load_checkpoint(
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    return LoadedModel(model, weights_sha256(folder, quantize), facts, compile_s)
+    return LoadedModel(model, folder, quantize, facts, compile_s)

@@ -36,6 +36,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
         loaded = load_checkpoint(source, job.device, job.dtype, quantize=job.quantize)
+        facts = {**loaded.facts, "model_sha256": loaded.sha256()}
         scenes = job.scenes(loaded.model.config.tile_size)
         stop.defer()
         started = time.monotonic()
@@ -55,7 +56,6 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
             return EvalResult.stopped(len(answers), scenes.pictures, stop)
         seconds = time.monotonic() - started
         found = AnswerScores.of([one for own in answers for one in own])
-        facts = {**loaded.facts, "model_sha256": loaded.sha256}
         ran = job.ran(job.settings(scenes, facts), facts, {"seconds": round(seconds, 3)})
         out.write({"_eval/run.json": as_json(ran), **_files(found, answers, scenes, ran["settings"])})
     if form != "json":
