@@ -69,8 +69,10 @@ class Data:
     """Samples.
 
     held_out: sources for evaluation. caption_length: slots of a caption, answer_length: of an answer, padded with the
-    end token. max_tokens: longest sequence; a longer one is a bad sample. max_regions: most regions of a sample; as
-    many as the model has if null. groups: how regions of a picture are split over samples: into as few as can be, or
+    end token. answer_padding: full, to all these slots; random, to a number of slots that is drawn for each answer,
+    so that one word is not lost among a hundred ends, and the model has met every length. max_tokens: longest
+    sequence; a longer one is a bad sample. max_regions: most regions of a sample; as many as the model has if null.
+    groups: how regions of a picture are split over samples: into as few as can be, or
     into groups of random sizes, so that passes of every size are met. max_bad_share: of samples, above which the run
     stops. workers: processes a rank that prepare samples, 0 for none. row_groups: of a Parquet source that are
     shuffled together and held in memory.
@@ -80,6 +82,7 @@ class Data:
     held_out: tuple[Source, ...] = ()
     caption_length: int = 32
     answer_length: int = 128
+    answer_padding: Literal["full", "random"] = "full"
     max_tokens: int = 4096
     max_regions: int | None = None
     groups: Literal["random", "fewest"] = "random"

@@ -174,11 +174,21 @@ class Samples(Dataset[Sample]):
         last = first_shown(questions) + number
         asked = question_parts(questions, [len(image.tiles) for image in images])[: last + 1]
         answers = [self.tokens.encode(answer) for _, answer in pairs[:last]]
-        answers.append(self.tokens.encode_caption(pairs[last][1], self.data.answer_length))
+        answers.append(self._padded(pairs[last][1], place))
         layout = plan_conversation(self.tokens, self.config, list(zip(asked, answers, strict=True)))
         shown = sum(isinstance(part, int) for parts in asked for part in parts)
         texts = (without_marks(questions[last]), pairs[last][1])
         return self._sample(images[:shown], layout, texts, place, problems)
+
+    def _padded(self, answer: str, place: int) -> list[int]:
+        """Ids of an answer and its ends, at least one where there is room. Random lengths are even in their logarithms:
+        an answer counts as one whatever its length, so that a long row of ends leaves little to its words."""
+        most = self.data.answer_length
+        if self.data.answer_padding == "random":
+            rng = np.random.default_rng(int(mix(self.seed, place, DRAW)))
+            fewest = min(len(self.tokens.encode(answer)) + 1, most)
+            most = round(fewest * (most / fewest) ** rng.random())
+        return self.tokens.encode_caption(answer, most)
 
     def _sample(
         self,

@@ -48,8 +48,8 @@ def settings_of(file: Path, **data):
     return job(file, file.parent / "out", data=data, report={"to": [], "samples": 1, "steps": 4})
 
 
-def read(file: Path, count: int):
-    settings = settings_of(file)
+def read(file: Path, count: int, **data):
+    settings = settings_of(file, **data)
     samples = Samples(settings.data.sources, settings.data, MODEL.config, MODEL.tokens, seed=0)
     assert samples.stream.length(1) == count
     return sorted((samples[place] for place in range(count)), key=lambda sample: len(sample.layout.input_ids))
@@ -235,3 +235,22 @@ def test_chat_gives_a_question_with_its_answer(tmp_path):
     inputs = Collator.of(settings, MODEL.config, MODEL.tokens)(found)
     assert int(inputs.batch.labelled.sum()) == 36
     assert MODEL(inputs.batch, inputs.aim).isfinite()
+
+
+def test_answers_are_padded_to_random_lengths_even_in_their_logarithms(tmp_path):
+    records = [{"image": "square.png", "conversations": talk("What?", "blue")} for _ in range(300)]
+    padded = read(write(tmp_path, *records), 300, answer_length=64, answer_padding="random")
+    lengths = [int(sample.layout.labelled.sum()) for sample in padded]
+    own = len(MODEL.tokens.encode("blue"))
+    assert min(lengths) == own + 1 and 48 < max(lengths) <= 64
+    between = sum(length < (64 * (own + 1)) ** 0.5 for length in lengths)
+    assert 120 < between < 180  # half lie below the geometric mean
+    for sample in padded:
+        ends = sample.layout.input_ids[sample.layout.labelled][own:]
+        assert (ends == MODEL.tokens.end_of_turn).all()
+
+
+def test_an_answer_without_room_for_an_end_is_cut_whatever_the_padding(tmp_path):
+    long = {"image": "square.png", "conversations": talk("What?", "blue and green and red and black")}
+    cut = [read(write(tmp_path, long), 1, answer_length=3, answer_padding=padding)[0] for padding in ("random", "full")]
+    assert equal_layouts(cut[0].layout, cut[1].layout) and int(cut[0].layout.labelled.sum()) == 3
