@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.attention import structured_mask
 from model.batch import collate_passes, plan_blank
 from model.captions import Caption, PassCaptions, cut_caption
 from model.clock import now
 from model.head import likeliest_tokens
+from model.key_buffers import KeyBuffers
 from model.layout import Kind, Layout
-from model.packed import KeyBuffer, Span, prefill_packed, run_packed
+from model.packed import Attending, Span, attend_apart, attend_together, prefill_packed, run_packed
 from model.preprocess import PreparedPass
 from model.rules import POLL, Pools, Rule, advance
 from model.sampling import Prediction, Sampling, predict
@@ -29,7 +29,7 @@ from model.sampling import Prediction, Sampling, predict
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLM
 
-GRAIN = 64  # places by which key buffers differ in length, so that they fit the next pass too
+ATTEND = {"cpu": attend_apart, "cuda": attend_together}  # padding costs a CPU what calls for each lane cost a GPU
 
 Show = Callable[[dict[int, list[list[int]]]], None]
 
@@ -38,14 +38,14 @@ Show = Callable[[dict[int, list[list[int]]]], None]
 class Lane:
     """A pass on the device.
 
-    index: its number among all passes. tokens: ids in the slots of each caption, as far as anybody has looked.
-    found: captions that are done, by slot. steps: it has taken.
+    index: its number among all passes, number: its own. tokens: ids in the slots of each caption, as far as anybody has
+    looked. found: captions that are done, by slot. steps: it has taken.
     """
 
     index: int
     prepared: PreparedPass
     layout: Layout
-    buffer: KeyBuffer
+    number: int
     together: int
     encode_ms: float
     encode_share_ms: float
@@ -83,7 +83,7 @@ class CaptionStream:
         self.embed = model.language_model.get_input_embeddings()
         self.head = model.language_model.lm_head
         self.lanes: list[Lane] = []
-        self.spare: list[KeyBuffer] = []
+        self.buffers: KeyBuffers | None = None
         # Of the captions that are not done, lane by lane and slot by slot: whose they are, what is written, how it is
         # drawn.
         self.open: list[tuple[Lane, int]] = []
@@ -118,13 +118,14 @@ class CaptionStream:
         embeds = model.embed(collate_passes(passes, layouts, model.config).to(model.device))
         encoded = now(model.device)
 
-        lanes = []
-        for (index, prepared), layout in zip(arrived, layouts, strict=True):
+        self.buffers = self._room(max(layout.prefix for layout in layouts), len(arrived))
+        free = sorted(set(range(len(self.buffers.prefixes))) - {lane.number for lane in self.lanes})
+        together, encode_ms = len(self.lanes) + len(arrived), 1e3 * (encoded - started)
+        share_ms, lanes = encode_ms / len(arrived), []
+        for (index, prepared), layout, number in zip(arrived, layouts, free, strict=False):
+            self.buffers.enter(number, layout)
             blank = [[model.tokens.mask] * self.length for _ in prepared.order]
-            buffer = self._buffer(len(layout.input_ids), embeds.dtype)
-            together, encode_ms = len(self.lanes) + len(arrived), 1e3 * (encoded - started)
-            share_ms = encode_ms / len(arrived)
-            lanes.append(Lane(index, prepared, layout, buffer, together, encode_ms, share_ms, encoded, blank))
+            lanes.append(Lane(index, prepared, layout, number, together, encode_ms, share_ms, encoded, blank))
         self._prefill(lanes, embeds)
         for lane in lanes:
             lane.decode_share_ms = 1e3 * (now(model.device) - encoded) / len(lanes)
@@ -137,19 +138,24 @@ class CaptionStream:
         self.generators += [torch.Generator().manual_seed(lane.prepared.seeds[slot]) for lane, slot in slots]
         self._tell()
 
-    def _buffer(self, length: int, dtype: torch.dtype) -> KeyBuffer:
-        """One that a pass has left if it is long enough."""
-        fitting = [buffer for buffer in self.spare if buffer.length >= length]
-        if fitting:
-            shortest = min(fitting, key=lambda buffer: buffer.length)
-            self.spare.remove(shortest)
-            return shortest
-        self.spare.clear()  # all too short: they would only take room
-        config = self.model.config.text_config
-        return KeyBuffer(config, -(-length // GRAIN) * GRAIN, dtype, self.model.device)
+    def _room(self, prefix: int, arrived: int) -> KeyBuffers:
+        """Buffers for prefixes of this length. Never are there more passes than have arrived at first."""
+        model, old = self.model, self.buffers
+        if old is not None and old.begin >= prefix:
+            return old
+        regions = model.config.regions
+        assert regions is not None
+        lanes = arrived if old is None else len(old.prefixes)
+        answer = regions.max_regions * (1 + self.length)
+        longer = KeyBuffers(model.config.text_config, lanes, prefix, answer, model.dtype, model.device)
+        if old is not None:
+            longer.take(old)
+        return longer
 
     def _prefill(self, lanes: Sequence[Lane], embeds: Tensor) -> None:
         """Keys and values of what no caption changes, of embeddings (B, L, D) padded on the right of each prefix."""
+        buffers, decoder = self.buffers, self.model.language_model.model
+        assert buffers is not None
         for kind in (Kind.CONTEXT, Kind.ROI):
             spans, rows, positions, start = [], [], [], 0
             for lane, own in zip(lanes, embeds, strict=True):
@@ -158,28 +164,30 @@ class CaptionStream:
                     continue
                 rows.append(own[first:stop])
                 positions.append(lane.layout.position_ids[first:stop])
-                taken = slice(start, start + stop - first)
-                mask = None if kind == Kind.CONTEXT else _sees(lane.layout, torch.arange(stop), first)
-                spans.append(Span(taken, lane.buffer, first, None if mask is None else mask.to(embeds.device)))
-                start = taken.stop
+                number, begin = slice(lane.number, lane.number + 1), buffers.begin - lane.layout.prefix
+                places, sees = slice(begin + first, begin + stop), slice(begin, begin + stop)
+                mask = None if kind == Kind.CONTEXT else buffers.mask(number, places, sees)
+                spans.append(Span(slice(start, start + stop - first), number, places, sees, mask))
+                start += stop - first
             if spans:
                 at = torch.cat(positions).to(embeds.device)
-                prefill_packed(self.model.language_model.model, torch.cat(rows), at, spans)
+                prefill_packed(decoder, torch.cat(rows), at, Attending(buffers, spans))
 
     def _plan(self) -> None:
         """Where the rows of the next steps lie, after captions have come or gone: marker and slots of each."""
+        assert self.buffers is not None
         device, self.planned = self.model.device, self.open
-        markers, positions, self.spans, start = [], [], [], 0
+        markers, positions, captions = [], [], {}
         for lane in self.lanes:
             layout, slots = lane.layout, [slot for own, slot in self.open if own is lane]
             first = layout.slots[slots, :1] - 1
             rows = (first + torch.arange(self.length + 1)).flatten()
             markers.append(layout.input_ids[first])
             positions.append(layout.position_ids[rows])
-            mask = _sees(layout, torch.cat([torch.arange(layout.prefix), rows]), layout.prefix)
-            taken = slice(start, start + len(rows))
-            self.spans.append(Span(taken, lane.buffer, layout.prefix, None if mask is None else mask.to(device)))
-            start = taken.stop
+            captions[lane.number] = layout.kind[rows], layout.region[rows]
+        self.buffers.follow(captions)
+        counts = {lane: len(kinds) for lane, (kinds, _) in captions.items()}
+        self.attending = ATTEND[device.type](self.buffers, counts)
         self.markers = torch.cat(markers).to(device)
         self.positions = torch.cat(positions).to(device)
 
@@ -191,7 +199,7 @@ class CaptionStream:
 
     def _step(self) -> None:
         embeds = self.embed(torch.cat([self.markers, self.pools.tokens], dim=1))
-        hidden = run_packed(self.model.language_model.model, embeds.flatten(0, 1), self.positions, self.spans)
+        hidden = run_packed(self.model.language_model.model, embeds.flatten(0, 1), self.positions, self.attending)
         guess = self._predict(hidden.view(*embeds.shape)[:, 1:])
         self.pools = advance(self.pools, guess, self.rule, self.model.tokens.mask)
         for lane in self.lanes:
@@ -233,7 +241,6 @@ class CaptionStream:
 
         ended = [lane for lane in self.lanes if lane.done]
         self.lanes = [lane for lane in self.lanes if not lane.done]
-        self.spare += [lane.buffer for lane in ended]
         at = now(self.model.device)
         for lane in ended:
             slots = lane.prepared.slots
@@ -262,10 +269,3 @@ def _places(layout: Layout, kind: Kind) -> tuple[int, int]:
     first, stop = int(found[0]), int(found[-1]) + 1
     assert len(found) == stop - first
     return first, stop
-
-
-def _sees(layout: Layout, columns: Tensor, prefix: int) -> Tensor | None:
-    """(Q, K) bool: which of the places `columns` (K,) those from the prefix on may attend to; None if to all."""
-    kind, region = layout.kind[None, columns], layout.region[None, columns]
-    mask = structured_mask(kind, region, "isolated", slice(prefix, None))[0, 0]
-    return None if mask.all() else mask

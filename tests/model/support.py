@@ -1,5 +1,6 @@
 """Small models, pictures and masks that the tests of `model` share."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -58,11 +59,16 @@ def one_pass(model: PerceptionDLM, width: int, height: int, count: int, seed: in
     return prepare_pass(image, boxes(width, height, count, seed), model.config, seeds=list(range(count)))
 
 
-def stream_on_the_way(model: PerceptionDLM, settings: DecodeSettings) -> CaptionStream:
-    """Two passes before their first step, all slots judged; in inference mode."""
+def stream_on_the_way(model: PerceptionDLM, settings: DecodeSettings, passes: Sequence[PreparedPass]) -> CaptionStream:
+    """Passes before their first step, all slots judged; in inference mode."""
     sampling = settings.sampling(model.tokens.banned_in_captions)
-    stream = CaptionStream(model, settings.rule("isolated"), sampling, settings.length, None, lanes=2)
-    stream._admit([(0, one_pass(model, 300, 200, 3)), (1, one_pass(model, 100, 100, 2))])
+    stream = CaptionStream(model, settings.rule("isolated"), sampling, settings.length, None, lanes=len(passes))
+    stream._admit(list(enumerate(passes)))
     stream._plan()
     stream.judged = stream.pools.slots.flatten().nonzero().squeeze(1)
     return stream
+
+
+def two_passes(model: PerceptionDLM) -> list[PreparedPass]:
+    """Of different pictures and numbers of regions."""
+    return [one_pass(model, 300, 200, 3), one_pass(model, 100, 100, 2)]

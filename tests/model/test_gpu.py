@@ -17,7 +17,7 @@ from pdlm_cli.device import device_errors, free_memory, pick_device, place
 from pdlm_cli.devices.fleet import open_workers
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import OutOfDeviceMemory
-from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, stream_on_the_way, tiny
+from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, stream_on_the_way, tiny, two_passes
 from tests.model.test_quantize import loaded, passes
 
 pytestmark = pytest.mark.gpu
@@ -91,7 +91,7 @@ def test_a_step_does_not_wait_for_the_device(kind: str | None, sampler: str) -> 
     model = on_gpu(loaded(None), kind)
     settings = DecodeSettings(steps=8, length=8, sampler=sampler)
     with torch.inference_mode():
-        stream = stream_on_the_way(model, settings)
+        stream = stream_on_the_way(model, settings, two_passes(model))
         stream._step()  # which makes what cuBLAS works in
         torch.cuda.set_sync_debug_mode("error")
         try:

@@ -9,6 +9,7 @@ import torch
 from model import stream
 from model.captions import PassCaptions
 from model.decode import DecodeSettings, caption_passes
+from model.packed import attend_apart, attend_together
 from model.pdlm import PerceptionDLM
 from model.rules import SAMPLERS
 from tests.model.support import ISOLATED, one_pass, tiny
@@ -91,13 +92,27 @@ def test_no_step_follows_the_last_that_a_pass_takes_however_seldom_anybody_looks
         assert len(rows) == 2 * (6 + 2)  # context and RoIs once for each batch of lanes
 
 
+@pytest.mark.parametrize("attend", [attend_apart, attend_together])
+@pytest.mark.parametrize("lanes", [1, 2, 5])
+def test_lanes_may_attend_apart_or_together(attend, lanes, monkeypatch):
+    """Longer prefixes come while captions are on their way, and lanes in the middle are left empty at the end."""
+    monkeypatch.setitem(stream.ATTEND, "cpu", attend)
+    model = tiny(ISOLATED)
+    passes = [*mixed_passes(model)[1::-1], *mixed_passes(model)]
+    settings = DecodeSettings(steps=8, length=8, sampler="threshold", threshold=EARLY["threshold"])
+    slow = caption_passes(model, passes, replace(settings, cache="none"))
+    check(caption_passes(model, passes, settings, lanes=lanes), slow)
+
+
 def test_buffers_go_from_pass_to_pass(monkeypatch):
-    made, make = [], stream.KeyBuffer
-    monkeypatch.setattr(stream, "KeyBuffer", lambda *fields: made.append(fields) or make(*fields))
+    made, make = [], stream.KeyBuffers
+    monkeypatch.setattr(stream, "KeyBuffers", lambda *fields: made.append(fields) or make(*fields))
     model = tiny(ISOLATED)
     passes = [one_pass(model, 300, 200, 2, seed=seed) for seed in range(6)]
     caption_passes(model, passes, DecodeSettings(steps=2, length=4), lanes=2)
-    assert len(made) == 2
+    assert len(made) == 1
+    caption_passes(model, [one_pass(model, 100, 100, 1), *passes], DecodeSettings(steps=2, length=4), lanes=1)
+    assert len(made) == 3  # of which the last is longer
 
 
 def test_passes_come_as_soon_as_they_are_done():

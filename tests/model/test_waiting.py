@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from model import stream
 from model.decode import DecodeSettings
+from model.packed import attend_apart, attend_together
 from model.quantize import STORAGES, quantize_decoder
 from model.rules import POLL, SAMPLERS, Denoised, Rule, denoise
 from model.sampling import Sampling
-from tests.model.support import stream_on_the_way
+from tests.model.support import one_pass, stream_on_the_way, tiny, two_passes
 from tests.model.test_quantize import loaded
 
 # Numbers taken from a tensor, shapes that depend on what is in one, and tensors made of numbers of the host.
@@ -49,7 +51,7 @@ def steps_of(sampler: str, kind: str | None) -> Operations:
         quantize_decoder(model.language_model.model, kind, torch.device("cpu"))
     settings = DecodeSettings(steps=8, length=8, sampler=sampler, stable=2)
     with torch.inference_mode():
-        stream = stream_on_the_way(model, settings)
+        stream = stream_on_the_way(model, settings, two_passes(model))
         with Operations() as operations:
             for _ in range(3):
                 stream._step()
@@ -57,9 +59,27 @@ def steps_of(sampler: str, kind: str | None) -> Operations:
     return operations
 
 
+@pytest.mark.parametrize("attend", [attend_apart, attend_together])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_step_waits_for_nothing_whatever_the_sampler(sampler: str) -> None:
+def test_a_step_waits_for_nothing_whatever_the_sampler(
+    sampler: str, attend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stream.ATTEND, "cpu", attend)
     assert steps_of(sampler, None).waits == {}
+
+
+def test_a_step_of_many_lanes_calls_no_more_operations_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they attend together: on a GPU a call costs more than what it does."""
+    monkeypatch.setitem(stream.ATTEND, "cpu", attend_together)
+    model, counts = tiny(), []
+    for lanes in (1, 4):
+        with torch.inference_mode():
+            passes = [one_pass(model, 300, 200, 2, seed=seed) for seed in range(lanes)]
+            own = stream_on_the_way(model, DecodeSettings(steps=4, length=4), passes)
+            with Operations() as operations:
+                own._step()
+        counts.append(sum(operations.seen.values()))
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("kind", STORAGES)

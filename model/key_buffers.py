@@ -1,0 +1,71 @@
+"""Keys and values of the passes on the device, a lane for each, and who may attend to them.
+
+Prefixes end, and captions begin, at the same place of all lanes, so that lanes can be written and attended to together:
+
+    lane 0         | context | RoIs | captions that are not done |
+    lane 1    |   context    | RoIs | captions |
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import LlamaConfig
+
+from model.attention import structured_mask
+from model.layout import Kind, Layout
+
+GRAIN = 64  # places by which buffers differ in length, so that they fit the next pass too
+ALIGNED = 16  # columns by which the rows of a mask lie apart: kernels of CUDA copy any other, in every layer
+
+
+class KeyBuffers:
+    """Keys and values, each (layers, lanes, heads, places, head width).
+
+    kind, region: (lanes, places) of who wrote there, as in `Layout`; PAD where nobody did. begin: place of the first
+    caption, and the place after the prefix, in all lanes. prefixes: length of that of each lane.
+    """
+
+    def __init__(
+        self, config: LlamaConfig, lanes: int, prefix: int, answer: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        """prefix, answer: places for the longest ones."""
+        self.begin, self.prefixes = -(-prefix // GRAIN) * GRAIN, [0] * lanes
+        places = self.begin + answer
+        shape = (config.num_hidden_layers, lanes, config.num_key_value_heads, places, config.head_dim)
+        # Not empty: what nobody may see has a weight of 0, and 0 times NaN is NaN.
+        self.keys, self.values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        self.kind = torch.full((lanes, places), int(Kind.PAD), device=device)
+        self.region = torch.full_like(self.kind, -1)
+
+    def take(self, other: "KeyBuffers") -> None:
+        """All that is in shorter ones of as many lanes."""
+        more, self.prefixes = self.begin - other.begin, other.prefixes
+        for own, theirs in ((self.keys, other.keys), (self.values, other.values)):
+            own[..., more:, :] = theirs
+        self.kind[:, more:], self.region[:, more:] = other.kind, other.region
+
+    def enter(self, lane: int, layout: Layout) -> None:
+        """Who writes the prefix of a lane; nobody writes its captions yet."""
+        self.prefixes[lane] = layout.prefix
+        prefix = slice(self.begin - layout.prefix, self.begin)
+        for table, entering, nobody in ((self.kind, layout.kind, int(Kind.PAD)), (self.region, layout.region, -1)):
+            table[lane] = nobody
+            table[lane, prefix] = entering[: layout.prefix].to(table.device)
+
+    def follow(self, captions: Mapping[int, tuple[Tensor, Tensor]]) -> None:
+        """Who writes captions from now on: kind and region (Q,) of the rows of each lane."""
+        answer = slice(self.begin, None)
+        kind = torch.full_like(self.kind[:, answer], int(Kind.PAD), device="cpu")
+        region = torch.full_like(kind, -1)
+        for lane, (kinds, regions) in captions.items():
+            kind[lane, : len(kinds)], region[lane, : len(kinds)] = kinds, regions
+        self.kind[:, answer], self.region[:, answer] = kind.to(self.kind.device), region.to(self.kind.device)
+
+    def mask(self, lanes: slice, rows: slice, columns: slice) -> Tensor:
+        """(B, 1, Q, K): what scores are added to, 0 where `rows` may attend to `columns`, minus infinity elsewhere."""
+        sees = structured_mask(self.kind[lanes], self.region[lanes], "isolated", rows, columns)
+        width = sees.shape[-1]
+        room = -(-width // ALIGNED) * ALIGNED
+        mask = torch.full((*sees.shape[:-1], room), -torch.inf, dtype=self.keys.dtype, device=sees.device)
+        return mask[..., :width].masked_fill_(sees, 0)
