@@ -221,23 +221,25 @@ class CaptionStream:
 
     def _collect(self, began: float) -> Iterator[tuple[int, PassCaptions]]:
         """Take out the captions that are done, and the passes that have no other."""
-        pools, mask_token = self.pools, self.model.tokens.mask
-        left = pools.masked(mask_token).any(dim=1).tolist()  # waits for the device
+        pools, device = self.pools, self.pools.tokens.device
+        left = pools.masked(self.model.tokens.mask).any(dim=1).tolist()  # waits for the device
         self._share(time.perf_counter() - began)
         if all(left):
             return
-        done = pools.at(torch.tensor([not more for more in left], device=pools.tokens.device))
+        finished = [place for place, more in enumerate(left) if not more]
+        done = pools.at(torch.tensor(finished, device=device))
         rows = zip(
             done.tokens.tolist(), done.confidence.exp().tolist(), done.steps.tolist(), done.broken.tolist(), strict=True
         )
-        finished = (entry for entry, more in zip(self.open, left, strict=True) if not more)
-        for (lane, slot), (tokens, confidence, steps, broken) in zip(finished, rows, strict=True):
+        for place, (tokens, confidence, steps, broken) in zip(finished, rows, strict=True):
+            lane, slot = self.open[place]
             lane.tokens[slot] = tokens
             lane.found[slot] = cut_caption(self.model.tokens, tokens, confidence, steps)
             lane.broken |= broken
-        self.open = [entry for entry, more in zip(self.open, left, strict=True) if more]
-        self.generators = [own for own, more in zip(self.generators, left, strict=True) if more]
-        self.pools = pools.at(torch.tensor(left, device=pools.tokens.device))
+        others = [place for place, more in enumerate(left) if more]
+        self.open = [self.open[place] for place in others]
+        self.generators = [self.generators[place] for place in others]
+        self.pools = pools.at(torch.tensor(others, dtype=torch.long, device=device))
 
         ended = [lane for lane in self.lanes if lane.done]
         self.lanes = [lane for lane in self.lanes if not lane.done]
