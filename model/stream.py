@@ -122,7 +122,7 @@ class CaptionStream:
         free = sorted(set(range(len(self.buffers.prefixes))) - {lane.number for lane in self.lanes})
         together, encode_ms = len(self.lanes) + len(arrived), 1e3 * (encoded - started)
         share_ms, lanes = encode_ms / len(arrived), []
-        for (index, prepared), layout, number in zip(arrived, layouts, free, strict=False):
+        for (index, prepared), layout, number in zip(arrived, layouts, free[: len(arrived)], strict=True):
             self.buffers.enter(number, layout)
             blank = [[model.tokens.mask] * self.length for _ in prepared.order]
             lanes.append(Lane(index, prepared, layout, number, together, encode_ms, share_ms, encoded, blank))
