@@ -67,6 +67,18 @@ def test_questions_of_stdin_are_answered_line_by_line() -> None:
     assert [one["answer"] for one in asked] == [one["answer"] for one in given]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape"])
+def test_questions_of_stdin_are_utf8_whatever_the_locale(encoding: str) -> None:
+    """As a process: how stdin is decoded is settled when Python starts."""
+    command = [sys.executable, "-m", "pdlm_cli", "chat", PHOTO, "--json", "--model", CHECKPOINT, *SHORT]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(REPOSITORY)}
+    given = "\ufeffW\xe4?\n\n".encode() + b"W\xf6?\n"
+    asked = subprocess.run(command, input=given, capture_output=True, env=environment, timeout=120)
+    assert asked.returncode == 4, asked.stderr
+    assert rb"line 3 of stdin is not UTF-8: W\xf6?" in asked.stderr and b"Traceback" not in asked.stderr
+    assert [json.loads(line)["question"] for line in asked.stdout.splitlines()] == ["W\xe4?"]
+
+
 def test_a_terminal_is_asked_until_its_end() -> None:
     """A real one: what is typed comes as from a keyboard, Ctrl-D at last."""
     keyboard, terminal = pty.openpty()
