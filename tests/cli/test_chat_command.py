@@ -117,6 +117,7 @@ def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ([PHOTO, "What?", "--block", "5"], 2, "expected a block length that divides the answer length"),
         ([PHOTO, "What?", "--model", "nowhere"], 2, "nowhere"),
         (["none.jpg", "What?"], 2, "does not exist"),
+        ([PHOTO, "What? " * 9000], 2, "the model reads at most 16,384"),
     ],
 )
 def test_what_cannot_be_asked_is_said(arguments: list[Any], code: int, message: str) -> None:
