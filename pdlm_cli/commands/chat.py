@@ -71,7 +71,8 @@ def chat(
         with status("answering"):
             answer = talk.ask(question)
         said = [answer.to_json()] if as_json else [printable(line) for line in answer.answer.splitlines()]
-        print_line("\n".join(said))
+        if not print_line("\n".join(said)):
+            return  # nobody would see the other answers
 
 
 def _asked() -> Iterator[str]:

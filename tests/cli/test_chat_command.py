@@ -79,6 +79,20 @@ def test_questions_of_stdin_are_utf8_whatever_the_locale(encoding: str) -> None:
     assert [json.loads(line)["question"] for line in asked.stdout.splitlines()] == ["W\xe4?"]
 
 
+def test_questions_end_when_nobody_reads_the_answers() -> None:
+    command = [sys.executable, "-m", "pdlm_cli", "chat", PHOTO, "--json", "--model", CHECKPOINT, *SHORT]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as asking:
+        assert asking.stdin is not None and asking.stdout is not None and asking.stderr is not None
+        asking.stdout.close()
+        asking.stdin.write(b"What?\n")
+        asking.stdin.flush()  # and left open: it ends by itself
+        assert asking.wait(timeout=120) == 0
+        assert b"Traceback" not in asking.stderr.read()
+
+
 def test_a_terminal_is_asked_until_its_end() -> None:
     """A real one: what is typed comes as from a keyboard, Ctrl-D at last."""
     keyboard, terminal = pty.openpty()
