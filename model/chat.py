@@ -10,7 +10,7 @@ from model.batch import collate_images
 from model.captions import Caption, cut_caption
 from model.decode import NAN_LOGITS
 from model.denoiser import check_cache, slot_logits
-from model.layout import Layout, plan_chat
+from model.layout import Layout, check_room, plan_chat
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import PreparedImage
 from model.rules import Denoised, Rule, denoise_blocks
@@ -51,8 +51,8 @@ class ChatSettings:
 def answer_question(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Caption:
     """The answer to a question about a whole picture, by an image-level model or a region model alike.
 
-    Raises ValueError unless blocks fill the length and share the steps evenly, FloatingPointError if the model gives
-    NaN.
+    Raises ValueError unless blocks fill the length and share the steps evenly and the model has room for all of it,
+    FloatingPointError if it gives NaN.
     """
     return answer_layout(model, [image], _plan(model, image, question, settings), settings)
 
@@ -62,7 +62,8 @@ def answer_layout(
 ) -> Caption:
     """The answer at the end of a conversation about pictures, whatever stands in its slots; these are the length.
 
-    Blocks after its end are not written. Raises FloatingPointError if the model gives NaN.
+    Blocks after its end are not written. Raises ValueError if there is no room for it, FloatingPointError if the model
+    gives NaN.
     """
     return answer_layouts(model, images, [layout], settings)[0]
 
@@ -91,7 +92,10 @@ def _denoise(
     settings: ChatSettings,
     ends: Sequence[int] = (),
 ) -> Denoised:
-    """All slots (B, length) of the answers at the ends of conversations. ends: see denoise_blocks."""
+    """All slots (B, length) of the answers at the ends of conversations. ends: see denoise_blocks. Raises ValueError if
+    there is no room for one."""
+    for layout in layouts:
+        check_room(layout, model.config)
     batch = collate_images(images, layouts, model.config).to(model.device)
     embeds = model.embed(batch)
 

@@ -12,6 +12,7 @@ from model.captions import PassCaptions, cut_caption
 from model.clock import now
 from model.config import PerceptionDLMConfig, RegionConfig
 from model.denoiser import CACHES, check_cache, slot_logits
+from model.layout import check_room, plan_pass
 from model.preprocess import PreparedPass
 from model.rules import Denoised, Rule, denoise
 from model.sampling import Sampling
@@ -90,6 +91,11 @@ class DecodeSettings:
                 f"cache exact needs isolated attention, and this checkpoint has {config.regions.attention} attention, "
                 "where prompt and image see the captions; use cache frozen or refresh=K for an approximation, or none"
             )
+
+    def check_prompt(self, tokens: Tokens, config: PerceptionDLMConfig) -> None:
+        """Raise ValueError if prompt and caption leave no room for even one region of the smallest picture."""
+        blank = [tokens.mask] * self.length
+        check_room(plan_pass(tokens, config, tiles=config.min_tiles, captions=[blank], instruction=self.prompt), config)
 
 
 def caption_passes(

@@ -195,3 +195,13 @@ def plan_conversation(
         if number < len(turns):
             plan.add([tokens.end_of_turn], Kind.CONTEXT)
     return plan.layout(tokens.image, [], [span], prefix)
+
+
+def check_room(layout: Layout, config: PerceptionDLMConfig) -> None:
+    """Raises ValueError if a plan has more positions than the decoder has learnt: what it writes there is noise."""
+    found, most = int(layout.position_ids.max()) + 1, config.text_config.max_position_embeddings
+    if found > most:
+        raise ValueError(
+            f"picture, text and answer have {found:,} tokens in a row, and the model reads at most {most:,}; "
+            "ask for less: a shorter text, a smaller length, fewer questions before it"
+        )

@@ -14,6 +14,7 @@ from pdlm_cli.checkpoints import checkpoint_sha256, named_or_shipped
 from pdlm_cli.devices.fleet import open_workers
 from pdlm_cli.engine import Engine
 from pdlm_cli.engine_dry import DryEngine
+from pdlm_cli.errors import ConfigError
 from pdlm_cli.exporting import export_beside
 from pdlm_cli.images import Exif
 from pdlm_cli.logs import log
@@ -88,6 +89,10 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
     a region alone is an error row.
     """
     console, form = logs.configure(log_format)
+    if job.output.resolve() == Path(job.input).resolve():
+        raise ConfigError(
+            f"{job.output} is the input, with whose files a run does not mix its own; choose another --output"
+        )
     if job.propose is not None:
         job = with_regions_proposed(job, job.propose, form, console)
     manifest, sources = open_job_input(job)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pdlm_cli.checkpoints import named_or_shipped
-from pdlm_cli.device import device_errors, free_memory
+from pdlm_cli.device import device_errors, free_memory, model_errors
 from pdlm_cli.errors import ConfigError, PassErrorCode
 from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.logs import log
@@ -152,6 +152,8 @@ def load_engine(
     loaded = load_checkpoint(source, device, dtype, quantize=quantize, compiled=compiled, check=settings.check)
     model, config = loaded.model, loaded.model.config
     assert isinstance(model, PerceptionDLM) and config.regions is not None
+    with model_errors():
+        settings.check_prompt(model.tokens, config)
     lanes, planned = _plan_memory(model, settings)
     sizes = config.regions.max_regions, config.tile_size
     return ModelEngine(model, settings, *sizes, loaded.sha256(), {**loaded.facts, "memory": planned}, lanes)

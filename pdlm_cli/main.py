@@ -10,6 +10,7 @@ from pdlm_cli import __version__
 from pdlm_cli.errors import Interrupted, PdlmError
 from pdlm_cli.signals import StopSignals
 from pdlm_cli.stdout import open_closed_streams
+from pdlm_cli.utf8 import escaped, is_utf8
 
 # name -> its line in `pdlm --help`, kept here so that the list costs no import of the command.
 COMMANDS = {
@@ -47,6 +48,15 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for argument in args:
+            if not is_utf8(argument):
+                raise click.UsageError(
+                    f"the argument {escaped(argument)} is not UTF-8. Give text in UTF-8; rename the file or folder, or "
+                    "call pdlm from inside the folder"
+                )
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         open_closed_streams()

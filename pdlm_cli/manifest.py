@@ -20,7 +20,7 @@ from pdlm_cli.readers.json_shape import shape_of
 from pdlm_cli.readers.records import Records
 from pdlm_cli.region_index import RegionIds, RegionIndex, image_hash
 from pdlm_cli.regions import ImageEntry
-from pdlm_cli.stores import Store, is_address, open_store
+from pdlm_cli.stores import Store, is_address, is_run, open_store
 
 # The first that recognises a JSON file reads it: what asks for more comes before what asks for less.
 JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, sa1b, paradlc, plain, training)
@@ -164,6 +164,10 @@ def parquet_files(location: str) -> list[str]:
 def _read_into(index: RegionIndex, location: str, format: str) -> tuple[str, str]:
     """Format and sha256 of an input that is now in the index."""
     sha256 = hashlib.sha256()
+    if is_run(Path(location)):
+        raise ValueError(
+            "it is a run of `pdlm caption`; expected the input of one. `pdlm report` shows what a run holds"
+        )
     store = open_store(location, option="--input") if _is_container(location) else None
     reader = _file_reader(location, format) if store is None else _container_reader(store, format)
     if reader is parquet:

@@ -1,6 +1,6 @@
 """`pdlm show`: captions beside their picture, of a finished run or of one picture at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -146,7 +146,27 @@ def _drawn(file: Path, picture: Path) -> list[tuple[ImageEntry, Sources]]:
     found = [(entry, sources) for entry in manifest if Path(entry.file_name).name == picture.name]
     if not found:
         raise InputError(f"{file} holds no regions of a picture {picture.name}")
-    return found
+    named = _ending_like({entry.file_name for entry, _ in found}, picture)
+    if named is None:
+        names = ", ".join(sorted({entry.file_name for entry, _ in found})[:10])
+        raise InputError(
+            f"{file} holds regions of several pictures called {picture.name}, and {picture} is none of them: "
+            f"expected a path that ends in one of {names}"
+        )
+    return [(entry, sources) for entry, sources in found if entry.file_name == named]
+
+
+def _ending_like(names: Set[str], picture: Path) -> str | None:
+    """Which of several file names is that of a picture: the only one, or else the longest that its path ends in."""
+    if len(names) == 1:
+        return next(iter(names))
+    path = picture.absolute().parts
+    parts = {name: Path(name).parts for name in names}
+    return max(
+        (name for name in names if path[-len(parts[name]) :] == parts[name]),
+        key=lambda name: len(parts[name]),
+        default=None,
+    )
 
 
 def _masks(file: Path, entry: ImageEntry, sources: Sources, size: Size) -> Iterator[NDArray[np.bool_]]:

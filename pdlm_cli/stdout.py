@@ -17,11 +17,13 @@ def open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, as long as the process
 
 
-def print_line(text: str) -> None:
-    """Print a line; if the reader has gone, that is no failure of what was done."""
+def print_line(text: str) -> bool:
+    """Print a line, and tell whether there still is who reads it; that it is gone is no failure of what was done."""
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+        return True
     except BrokenPipeError:
         # The interpreter flushes once more when it ends, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False

@@ -11,6 +11,7 @@ from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.images import find_image
 
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+RECORDS = "_pdlm"  # folder of what a run, or `pdlm propose`, notes about itself
 
 
 class Store(Protocol):
@@ -97,10 +98,18 @@ def name_inside(name: str) -> str:
     return simple
 
 
+def is_run(folder: Path) -> bool:
+    """Whether `pdlm caption` wrote this folder."""
+    return (folder / RECORDS / "run.json").is_file()
+
+
 def _names_below(folder: Path, prefix: str) -> Iterator[str]:
-    """Files first, then folders, each by name; links to folders are not followed, so that none leads in a circle."""
+    """Files first, then folders, each by name; links to folders are not followed, so that none leads in a circle.
+
+    Runs are passed over: the output of one may lie among its pictures, and is no part of them when it goes on.
+    """
     entries = sorted(folder.iterdir(), key=lambda path: path.name)
     yield from (prefix + path.name for path in entries if path.is_file())
     for path in entries:
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir() and not path.is_symlink() and path.name != RECORDS and not is_run(path):
             yield from _names_below(path, f"{prefix}{path.name}/")

@@ -1,5 +1,6 @@
 """`pdlm chat`."""
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 from pdlm_cli.decode_options import answer_options, sampling_options, sampling_seed_option
 from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import json_option, logging_options, max_pixels_option, model_options
+from pdlm_cli.utf8 import checked_line
 
 
 @click.command(short_help="Answer questions about whole pictures.")
@@ -69,21 +71,31 @@ def chat(
         with status("answering"):
             answer = talk.ask(question)
         said = [answer.to_json()] if as_json else [printable(line) for line in answer.answer.splitlines()]
-        print_line("\n".join(said))
+        if not print_line("\n".join(said)):
+            return  # nobody would see the other answers
 
 
 def _asked() -> Iterator[str]:
-    """Questions of stdin, a line each; blank lines are none."""
-    if not sys.stdin.isatty():
-        yield from (line.strip() for line in sys.stdin if line.strip())
-        return
+    """Questions of stdin, a line each; blank lines are none. Raises InputError."""
+    assert isinstance(sys.stdin, io.TextIOWrapper)
+    if sys.stdin.isatty():
+        sys.stdin.reconfigure(errors="surrogateescape")
+        lines = _typed()
+    else:  # files of Windows may begin with a byte order mark
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape")
+        lines = iter(sys.stdin)
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield checked_line(line.strip(), f"line {number} of stdin")
+
+
+def _typed() -> Iterator[str]:
+    """Lines from a terminal, each asked for."""
     import readline  # noqa: F401, a line can be edited, and the ones before it come back
 
     while True:
         try:
-            line = input("> ").strip()
+            yield input("> ")
         except EOFError:
             click.echo(err=True)
             return
-        if line:
-            yield line

@@ -14,6 +14,7 @@ from pdlm_cli.options import logging_options, moved_options
 @click.option("--to", "form", type=click.Choice(list(EXPORTS)), required=True, help="The form; see above.")
 @click.argument("file", type=LocalPath(dir_okay=False), metavar="FILE")
 @moved_options
+@click.option("--overwrite", is_flag=True, help="Replace FILE.")
 @logging_options
 def export(
     run: Path,
@@ -22,6 +23,7 @@ def export(
     input_file: str | None,
     images: str | None,
     mask_pictures: str | None,
+    overwrite: bool,
     log_format: str,
 ) -> None:
     """Write what `pdlm caption` or `pdlm merge` wrote into the folder RUN to one FILE. Masks are not in the table:
@@ -41,7 +43,10 @@ def export(
       pdlm export out/ --to webdataset captions.tar --images photos/
     """
     from pdlm_cli import exporting, logs
+    from pdlm_cli.errors import ConfigError
     from pdlm_cli.moved import Moved
 
     logs.configure(log_format)
+    if file.exists() and not overwrite:
+        raise ConfigError(f"{file} exists; pass --overwrite to replace it, or choose another name")
     exporting.export(run, form, file, Moved(input_file, images, mask_pictures))

@@ -45,19 +45,19 @@ def train(
     # The handlers stand before the slow imports: a container that is told to stop must not wait for torch.
     # torchrun passes them on, and often each process gets its own as well: from a terminal, or from Slurm.
     with StopSignals(echo_s=10) as stop:
+        from pdlm_cli import logs
         from pdlm_cli.training.job import load_job
 
+        logs.configure(log_format)
         if max_steps is not None:
             changes = (*changes, "epochs=null", f"max_steps={max_steps}")
         settings = load_job(job, changes)
         if dry_run:
             if os.environ.get("RANK", "0") != "0":  # of processes that torchrun started, one tells for all
                 return
-            from pdlm_cli import logs
             from pdlm_cli.stdout import print_line
             from pdlm_cli.training.dry_run import describe
 
-            logs.configure(log_format)
             print_line(describe(settings))
             return
         from pdlm_cli.training.run import run

@@ -272,7 +272,8 @@ def load_job(path: Path, changes: Sequence[str] = ()) -> TrainJob:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected fields of a training job, found {type(values).__name__}")
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise ConfigError(f"{path}: expected fields of a training job, such as output: out/train; found {found}")
     try:
         return read_settings(TrainJob, changed(values, changes))
     except ValueError as error:

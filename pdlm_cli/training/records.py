@@ -56,7 +56,9 @@ def open_records(source: Source, *, held_blocks: int) -> Records:
             records: Records = ParquetRecords(path, source.kind, held_blocks)
         else:
             records = JsonRecords(path, source.kind)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, pa.ArrowException) as error:
         raise InputError(f"{path}: {error}") from error
     if not records.regions.sum():
         wanted = "captions of regions" if source.kind == "regions" else "conversations"

@@ -224,6 +224,8 @@ def test_devices_and_their_limits_reach_the_workers(
         (["--device", "toaster"], 2, "--device"),
         (["--device", "cuda"], 2, "--device"),
         (["--cache", "exact"], 2, "isolated"),
+        (["--prompt", "What? " * 9000], 2, "the model reads at most 16,384"),
+        (["--length", "16384"], 2, "the model reads at most 16,384"),
     ],
 )
 def test_exit_codes(

@@ -67,6 +67,32 @@ def test_questions_of_stdin_are_answered_line_by_line() -> None:
     assert [one["answer"] for one in asked] == [one["answer"] for one in given]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape"])
+def test_questions_of_stdin_are_utf8_whatever_the_locale(encoding: str) -> None:
+    """As a process: how stdin is decoded is settled when Python starts."""
+    command = [sys.executable, "-m", "pdlm_cli", "chat", PHOTO, "--json", "--model", CHECKPOINT, *SHORT]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(REPOSITORY)}
+    given = "\ufeffW\xe4?\n\n".encode() + b"W\xf6?\n"
+    asked = subprocess.run(command, input=given, capture_output=True, env=environment, timeout=120)
+    assert asked.returncode == 4, asked.stderr
+    assert rb"line 3 of stdin is not UTF-8: W\xf6?" in asked.stderr and b"Traceback" not in asked.stderr
+    assert [json.loads(line)["question"] for line in asked.stdout.splitlines()] == ["W\xe4?"]
+
+
+def test_questions_end_when_nobody_reads_the_answers() -> None:
+    command = [sys.executable, "-m", "pdlm_cli", "chat", PHOTO, "--json", "--model", CHECKPOINT, *SHORT]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as asking:
+        assert asking.stdin is not None and asking.stdout is not None and asking.stderr is not None
+        asking.stdout.close()
+        asking.stdin.write(b"What?\n")
+        asking.stdin.flush()  # and left open: it ends by itself
+        assert asking.wait(timeout=120) == 0
+        assert b"Traceback" not in asking.stderr.read()
+
+
 def test_a_terminal_is_asked_until_its_end() -> None:
     """A real one: what is typed comes as from a keyboard, Ctrl-D at last."""
     keyboard, terminal = pty.openpty()
@@ -105,6 +131,7 @@ def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ([PHOTO, "What?", "--block", "5"], 2, "expected a block length that divides the answer length"),
         ([PHOTO, "What?", "--model", "nowhere"], 2, "nowhere"),
         (["none.jpg", "What?"], 2, "does not exist"),
+        ([PHOTO, "What? " * 9000], 2, "the model reads at most 16,384"),
     ],
 )
 def test_what_cannot_be_asked_is_said(arguments: list[Any], code: int, message: str) -> None:

@@ -48,7 +48,7 @@ def finished(dataset: Dataset, tmp_path: Path) -> Path:
 
 def exported(run: Path, form: str, *arguments: Any, told: str = "wrote") -> bytes:
     target = run.parent / f"exported.{form}"
-    result = pdlm("export", run, "--to", form, target, *arguments)
+    result = pdlm("export", run, "--to", form, target, "--overwrite", *arguments)
     assert result.exit_code == 0, result.stderr
     assert told in result.stderr
     return target.read_bytes()
@@ -200,6 +200,14 @@ def test_only_finished_runs_are_exported(finished: Path, tmp_path: Path) -> None
     assert "3 of 5 rows: run its command again" in result.stderr
     assert pdlm("export", tmp_path, "--to", "csv", tmp_path / "t.csv").exit_code == 2
     assert pdlm("export", finished, "--to", "xml", tmp_path / "t.xml").exit_code == 2
+
+
+def test_a_file_is_not_replaced_unasked(finished: Path, dataset: Dataset) -> None:
+    before = dataset.file.read_bytes()
+    result = pdlm("export", finished, "--to", "coco", dataset.file)
+    assert result.exit_code == 2
+    assert f"{dataset.file} exists; pass --overwrite" in result.stderr
+    assert dataset.file.read_bytes() == before
 
 
 def test_a_target_that_cannot_be_written_is_told(finished: Path) -> None:

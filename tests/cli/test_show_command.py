@@ -56,6 +56,22 @@ def test_one_picture_is_captioned_and_drawn(tmp_path: Path) -> None:
     assert set(INKS[:3]) <= colors
 
 
+def test_pictures_that_share_a_name_keep_their_regions(dataset: Dataset, tmp_path: Path) -> None:
+    for regions, folder in enumerate(("a", "b", "c/b"), 1):
+        image = dataset.image(name=f"{folder}/1.png")
+        for _ in range(regions):
+            dataset.region(image)
+    asked = [dataset.write(), "--output", tmp_path / "captions.png", *FAST]
+    for regions, folder in enumerate(("a", "b", "c/b"), 1):
+        result = pdlm("show", dataset.folder / folder / "1.png", *asked)
+        assert result.exit_code == 0, result.stderr
+        assert len(result.stdout.splitlines()) == regions
+    (dataset.folder / "1.png").write_bytes((dataset.folder / "a/1.png").read_bytes())
+    result = pdlm("show", dataset.folder / "1.png", *asked)
+    assert result.exit_code == 4
+    assert "expected a path that ends in one of a/1.png, b/1.png, c/b/1.png" in result.stderr
+
+
 def test_the_steps_are_drawn_and_the_end_stays(tmp_path: Path) -> None:
     target = tmp_path / "steps.gif"
     arguments = ["--output", tmp_path / "captions.png", "--steps-gif", target, *FAST[:-4], "--steps", 6, "--length", 12]

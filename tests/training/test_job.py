@@ -101,6 +101,13 @@ def test_a_job_that_is_not_there_is_no_broken_yaml(tmp_path):
         load_job(tmp_path / "job.yaml")
 
 
+@pytest.mark.parametrize(("text", "found"), [("", "nothing"), ("- 1", "a list"), ("fast", "a str")])
+def test_a_job_has_fields(tmp_path, text, found):
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"expected fields of a training job, .* found {found}$"):
+        load_job(tmp_path / "job.yaml")
+
+
 def test_changes_reach_nested_fields_and_leave_the_file_alone(tmp_path):
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(VALUES))

@@ -1,5 +1,7 @@
 """`pdlm train` at the command line."""
 
+import json
+
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -43,10 +45,13 @@ def test_of_several_processes_one_tells_what_would_be_done(file):
 
 
 def test_a_wrong_job_is_a_usage_error(file):
-    result = CliRunner().invoke(main, ["train", str(file), "optimizer.speed=1"])
+    result = CliRunner().invoke(main, ["train", str(file), "optimizer.speed=1", "--log-format", "json"])
     assert result.exit_code == 2
+    event = json.loads(result.stderr)
+    assert event["level"] == "error" and "unknown field optimizer.speed" in event["message"]
 
 
 def test_data_that_is_not_there_is_an_input_error(file):
     result = CliRunner().invoke(main, ["train", str(file), "data.sources.0.path=nowhere.json"])
     assert result.exit_code == 4
+    assert "cannot read nowhere.json: No such file or directory\n" in result.stderr
