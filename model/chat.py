@@ -13,7 +13,7 @@ from model.denoiser import check_cache, slot_logits
 from model.layout import Layout, check_room, plan_chat
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import PreparedImage
-from model.rules import Denoised, Rule, denoise_blocks
+from model.rules import Denoised, Rule, denoise_blocks, steps_of_block
 from model.sampling import Sampling
 
 CHAT_CACHES = ("none", "frozen")  # and refresh=K
@@ -41,7 +41,7 @@ class ChatSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         check_cache(self.cache, CHAT_CACHES)
-        Rule(self.sampler, self.steps)
+        Rule(self.sampler, steps_of_block(self.length, self.block, self.steps))
         self.sampling()
 
     def sampling(self, banned: Tensor | None = None) -> Sampling:
@@ -51,8 +51,7 @@ class ChatSettings:
 def answer_question(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Caption:
     """The answer to a question about a whole picture, by an image-level model or a region model alike.
 
-    Raises ValueError unless blocks fill the length and share the steps evenly and the model has room for all of it,
-    FloatingPointError if it gives NaN.
+    Raises ValueError unless the model has room for all of it, FloatingPointError if it gives NaN.
     """
     return answer_layout(model, [image], _plan(model, image, question, settings), settings)
 

@@ -193,6 +193,17 @@ def denoise(
     return Denoised(pools.tokens, pools.confidence, pools.steps, pools.broken, forwards)
 
 
+def steps_of_block(length: int, block: int, steps: int) -> int:
+    """Denoising steps of each block. Raises ValueError unless blocks fill the length and share the steps evenly."""
+    blocks, rest = divmod(length, block)
+    if rest or steps % blocks:
+        raise ValueError(
+            f"expected a block length that divides the answer length and a number of blocks that divides the steps, "
+            f"found length {length}, block length {block}, steps {steps}; try block length {length} with {steps} steps"
+        )
+    return steps // blocks
+
+
 def denoise_blocks(
     logits_fn: LogitsFn,
     canvas: Tensor,
@@ -212,13 +223,7 @@ def denoise_blocks(
     Raises ValueError unless blocks fill the canvas (P, N) and share the steps evenly.
     """
     length = canvas.shape[1]
-    blocks, rest = divmod(length, block)
-    if rest or steps % blocks:
-        raise ValueError(
-            f"expected a block length that divides the answer length and a number of blocks that divides the steps, "
-            f"found length {length}, block length {block}, steps {steps}; try block length {length} with {steps} steps"
-        )
-    rule = Rule(sampler, steps // blocks)
+    rule = Rule(sampler, steps_of_block(length, block, steps))
     parts = []
     for start in range(0, length, block):
         parts.append(denoise(logits_fn, canvas, mask_token, rule, sampling, generators, slice(start, start + block)))

@@ -121,6 +121,9 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
 def open_job_input(job: CaptionJob) -> tuple[Manifest, Sources]:
     """The images that the job is about, and where their pictures are. Raises InputError, ConfigError."""
     manifest, sources = open_run_input(asdict(job))
+    if not manifest.regions and not manifest.images_left_out:
+        made = "" if job.propose is not None else "; --propose MODEL makes regions for its pictures"
+        log.warning("%s has no regions: there is nothing to caption%s", job.input, made)
     return planned(manifest, plan_of(job, manifest)), sources
 
 

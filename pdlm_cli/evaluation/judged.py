@@ -49,7 +49,8 @@ def run(judged: Path, questions: Path, log_format: str) -> JudgedScores:
 def score_file(judged: Path, questions: Path) -> dict[str, MaskScore]:
     """Scores of every mask that has questions. Raises InputError if the files are not of the form, or do not match."""
     given = _object(judged)  # first: where it is not there, the questions beside it are not either
-    asked = {key: _questions(entry, key, questions) for key, entry in _object(questions).items()}
+    named = _object(questions, "; --questions names the qa.json that was asked from")
+    asked = {key: _questions(entry, key, questions) for key, entry in named.items()}
     strangers = sorted(given.keys() - asked.keys())
     if strangers:
         raise InputError(f"{judged} holds masks of which {questions} asks nothing: {_some(strangers)}")
@@ -87,11 +88,12 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
 
 
-def _object(path: Path) -> Mapping[str, Any]:
+def _object(path: Path, remedy: str = "") -> Mapping[str, Any]:
+    """remedy: what to do where there is no such file."""
     try:
         found = strict_json.loads(path.read_bytes())
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}{remedy}") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     if not isinstance(found, dict) or not found:

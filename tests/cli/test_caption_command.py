@@ -115,6 +115,19 @@ def test_images_default_to_the_folder_of_the_input(photo: Dataset, tmp_path: Pat
     assert caption("--input", photo.file, "--output", tmp_path / "b", *FAST, "--images", tmp_path).exit_code == 0
 
 
+def test_an_input_without_regions_is_told_of(dataset: Dataset, tmp_path: Path) -> None:
+    dataset.image()
+    result = caption("--input", dataset.write(), "--output", tmp_path / "none", "--dry-run-model")
+    assert result.exit_code == 0
+    assert f"{dataset.file} has no regions: there is nothing to caption; --propose MODEL" in result.stderr
+    dataset.region(1)
+    done = ["--input", dataset.write(), "--dry-run-model", "--output"]
+    assert caption(*done, tmp_path / "first").exit_code == 0
+    again = caption(*done, tmp_path / "second", "--since", tmp_path / "first")
+    assert again.exit_code == 0
+    assert "has no regions" not in again.stderr
+
+
 def test_stdout_is_for_the_summary_alone(photo: Dataset, tmp_path: Path) -> None:
     result = caption("--input", photo.file, "--output", tmp_path / "out", *FAST)
     assert result.stdout == ""

@@ -241,6 +241,14 @@ def test_the_file_that_is_not_there_is_named_before_the_questions_beside_it(tmp_
     assert f"cannot read {tmp_path / 'nothere.json'}: No such file" in result.stderr
 
 
+def test_questions_that_are_not_there_can_be_named(tmp_path: Path) -> None:
+    judged = write(tmp_path, {"1_0": GOOD})
+    (tmp_path / "qa.json").unlink()
+    result = score(judged)
+    assert result.exit_code == 4
+    assert f"cannot read {tmp_path / 'qa.json'}: No such file or directory; --questions names" in result.stderr
+
+
 def test_examples_of_score_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("out/eval").mkdir(parents=True)

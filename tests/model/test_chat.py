@@ -40,7 +40,16 @@ def test_region_models_answer_questions_about_the_whole_picture():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"length": 0}, {"block": 0}, {"steps": 0}, {"top_p": 0.0}, {"sampler": "best"}, {"cache": "exact"}],
+    [
+        {"length": 0},
+        {"block": 0},
+        {"steps": 0},
+        {"block": 5},
+        {"length": 96, "block": 32, "steps": 16},
+        {"top_p": 0.0},
+        {"sampler": "best"},
+        {"cache": "exact"},
+    ],
 )
 def test_unusable_chat_settings_are_refused(settings):
     with pytest.raises(ValueError, match=r"expected|at least 1|one of"):
