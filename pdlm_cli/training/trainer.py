@@ -1,8 +1,9 @@
 """transformers' Trainer over our batches: what it is told, and the few places where it is led another way."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,10 @@ class PdlmTrainer(Trainer):
             worker_init_fn=settle_worker,
         )
 
-    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], None]:
-        return [next(epoch_iterator) for _ in range(num_batches)], None
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[TrainingBatch], num_batches: int, device: torch.device
+    ) -> tuple["Forwards", None]:
+        return Forwards(epoch_iterator, num_batches), None
 
     def _prepare_inputs(self, inputs: TrainingBatch) -> TrainingBatch:
         return inputs.to(self.args.device)
@@ -238,6 +241,20 @@ class PdlmTrainer(Trainer):
             self.plain_model.to(torch.bfloat16)  # which its config states
             state = {name: value.to(torch.bfloat16) for name, value in state.items()}
         self.plain_model.save_pretrained(folder, state_dict=state)
+
+
+class Forwards:
+    """The batches of a step, `count` of them, each taken when its turn comes: every tensor that a worker hands over
+    keeps a file open and its memory shared, and a step may have hundreds of forwards."""
+
+    def __init__(self, batches: Iterator[TrainingBatch], count: int) -> None:
+        self.batches, self.count = batches, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        return islice(self.batches, self.count)
 
 
 class Watcher(TrainerCallback):

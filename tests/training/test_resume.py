@@ -4,6 +4,7 @@ As processes, because kernels round differently for other memory, of which a tes
 """
 
 import signal
+import sys
 
 import pytest
 import torch
@@ -145,3 +146,10 @@ def test_a_run_that_fails_does_not_wait_for_its_workers(tmp_path):
     assert "samples in a row cannot be used" in finish(start(values, tmp_path), code=4)
     values = interruptible(squares(tmp_path / "more", 10), tmp_path / "other", optimizer={"lr": 1e30, "clip": 0})
     assert "the loss is" in finish(start(values, tmp_path), code=6)
+
+
+def test_a_step_of_many_forwards_holds_few_files_open(tmp_path):
+    values = job_values(squares(tmp_path / "data", 6), tmp_path / "out", batch=24, micro_batch=1, max_steps=1)
+    values["data"]["workers"] = 1
+    few = ("bash", "-c", 'ulimit -n 160; exec "$0" "$@"', sys.executable)
+    finish(start(values, tmp_path, before=few))
