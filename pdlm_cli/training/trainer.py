@@ -258,10 +258,13 @@ class Forwards:
 
 
 class Watcher(TrainerCallback):
-    """After every step: the bar, and whether a signal asks to stop."""
+    """How often a run reports; after every step the bar, and whether a signal asks to stop."""
 
     def __init__(self, meter: Meter, stop: StopSignals) -> None:
         self.meter, self.stop = meter, stop
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        state.compute_steps(args, state.max_steps)  # of this run's job: a checkpoint holds those of the run before
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -1,6 +1,7 @@
 """Whole runs in this process: overfitted, accumulated, refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -76,6 +77,16 @@ def test_only_the_same_job_goes_on_in_a_folder(tmp_path):
     with pytest.raises(ConfigError, match=r"optimizer\.lr"):
         train(job(data, tmp_path / "out", max_steps=1, optimizer={"lr": 1.0}), resume=True)
     assert train(settings, resume=True) == 0  # finished already
+
+
+def test_a_resumed_run_reports_as_its_job_says_now(tmp_path):
+    data, out = squares(tmp_path / "data", 3), tmp_path / "out"
+    assert train(job(data, out, max_steps=4, report={"log": 2, "save": 2, "keep": 9, "to": []})) == 0
+    shutil.rmtree(out / "model")
+    shutil.rmtree(out / "checkpoints/checkpoint-4")
+    assert train(job(data, out, max_steps=4, report={"log": 1, "save": 1, "keep": 9, "to": []}), resume=True) == 0
+    assert list(losses(out)) == [2, 4, 3]
+    assert {path.name for path in (out / "checkpoints").iterdir()} == {f"checkpoint-{step}" for step in (2, 3, 4)}
 
 
 def test_too_many_bad_samples_stop_the_run(tmp_path):
