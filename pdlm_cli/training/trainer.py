@@ -37,7 +37,7 @@ from pdlm_cli.training.zero import deepspeed_configuration, on_cpu
 def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: int) -> TrainingArguments:
     """The job in the Trainer's words. Order of samples, batches and noise are not left to it."""
     sharded = job.strategy == "fsdp2" and processes > 1
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder.checkpoints),
         max_steps=steps,
         per_device_train_batch_size=job.micro_batch,
@@ -63,6 +63,9 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: 
         fsdp_config=dict(FSDP2) if sharded else None,
         deepspeed=deepspeed_configuration(job),
     )
+    # Of several GPUs a single process takes one; the Trainer would spread it over all with torch's DataParallel.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 SCHEDULER = "scheduler.pt"

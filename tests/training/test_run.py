@@ -2,18 +2,22 @@
 
 import json
 import shutil
+from functools import cached_property
 
 import numpy as np
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from model.pdlm import load_model
 from model.sizes import random_model
 from pdlm_cli.errors import ConfigError, InputError
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.pictures import record_image, record_regions, region_pixels
+from pdlm_cli.training.run_folder import RunFolder
 from pdlm_cli.training.samples import Samples
 from pdlm_cli.training.start import recompute_activations
+from pdlm_cli.training.trainer import training_arguments
 from tests.training.support import (
     assert_equal_weights,
     job,
@@ -166,3 +170,19 @@ def test_a_model_is_written_in_the_precision_of_its_export(tmp_path):
     full, half = weights(tmp_path / "full"), weights(tmp_path / "half")
     assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in full.items())
     assert json.loads((tmp_path / "half/model/config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_process_of_its_own_takes_one_of_several_gpus(tmp_path, monkeypatch):
+    found = TrainingArguments.__dict__["_setup_devices"]
+
+    @cached_property
+    def two(self: TrainingArguments) -> torch.device:
+        device: torch.device = found.func(self)
+        self._n_gpu = 2
+        return device
+
+    two.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", two)
+    settings = job(squares(tmp_path / "data", 3), tmp_path / "out", micro_batch=2)
+    arguments = training_arguments(settings, RunFolder(tmp_path / "out", writer=True), steps=2, processes=1)
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 2)
