@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from accelerate import DistributedType, PartialState
 from torch import Tensor, nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -65,6 +66,10 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: 
     )
     # Of several GPUs a single process takes one; the Trainer would spread it over all with torch's DataParallel.
     arguments._n_gpu = min(arguments.n_gpu, 1)
+    if sharded and arguments.bf16:
+        # accelerate's own would sum gradients over processes in bf16, and round the loss itself.
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        arguments.fsdp_plugin_args["mixed_precision_policy"] = policy
     return arguments
 
 
