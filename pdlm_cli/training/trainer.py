@@ -146,13 +146,15 @@ class PdlmTrainer(Trainer):
         self, model: nn.Module, inputs: TrainingBatch, return_outputs: bool = False, num_items_in_batch: None = None
     ) -> Tensor:
         self.parts.bad.note(len(inputs.places), inputs.problems)
-        processes = self.args.world_size
-        self.parts.meter.add(inputs.tokens * processes, self.floating_point_ops(inputs) * processes)
         loss: Tensor = model(inputs.batch, inputs.aim)
         return loss
 
     def floating_point_ops(self, inputs: TrainingBatch) -> float:
-        return batch_flops(self.plain_model, inputs)
+        """Asked for once a forward, with the batch as it still lies in host memory: to count what lies on a device
+        would wait for all that it has to do."""
+        flops, processes = batch_flops(self.plain_model, inputs), self.args.world_size
+        self.parts.meter.add(inputs.tokens * processes, flops * processes)
+        return flops
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:

@@ -11,14 +11,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.sizes import random_model
 from model.words import Both, caption_words
 from pdlm_cli.training import meter as meters
-from pdlm_cli.training.collate import Collator
+from pdlm_cli.training import trainer
+from pdlm_cli.training.collate import Collator, TrainingBatch
 from pdlm_cli.training.flops import batch_flops
 from pdlm_cli.training.job import Lora, Optimizer
 from pdlm_cli.training.lora import add_adapters
 from pdlm_cli.training.meter import Meter
 from pdlm_cli.training.samples import Samples
 from pdlm_cli.training.start import freeze
-from tests.training.support import job, squares
+from tests.training.support import job, squares, train
 
 WITH_PARAMETERS = ("mm", "addmm", "convolution", "convolution_backward")  # not attention, nor sums over footprints
 
@@ -61,6 +62,19 @@ def test_words_beside_captions_count_for_the_head_alone(tmp_path):
     both = replace(inputs, aim=Both(inputs.aim, words))
     head = 6 * model.language_model.lm_head.weight.numel()
     assert batch_flops(model, both) - batch_flops(model, inputs) == head * len(words.present)
+
+
+def test_a_forward_is_counted_once_and_where_its_batch_was_made(tmp_path, monkeypatch):
+    counted = []
+
+    def count(model, inputs) -> float:
+        counted.append(inputs.places)
+        return batch_flops(model, inputs)
+
+    monkeypatch.setattr(trainer, "batch_flops", count)
+    monkeypatch.setattr(TrainingBatch, "to", lambda self, device: replace(self, places=(-1,)))
+    assert train(job(squares(tmp_path / "data", 3), tmp_path / "out", max_steps=2)) == 0
+    assert sorted(place for places in counted for place in places) == list(range(8))
 
 
 def test_utilisation_is_work_by_time_and_peak(monkeypatch):
