@@ -121,7 +121,7 @@ class PdlmTrainer(Trainer):
         )
         self.loss_is_scaled_for_ga = False  # the loss is the mean of a micro-batch
         self.remove_callback(PrinterCallback)
-        self.add_callback(Watcher(parts.meter, parts.stop))
+        self.add_callback(Watcher(parts))
 
     def get_train_dataloader(self) -> DataLoader[Sample]:
         """Not prepared by accelerate, which would share batches out among processes once more."""
@@ -145,7 +145,7 @@ class PdlmTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: TrainingBatch, return_outputs: bool = False, num_items_in_batch: None = None
     ) -> Tensor:
-        self.parts.bad.note(len(inputs.places), inputs.problems)
+        self.parts.bad.note(inputs.problems)
         loss: Tensor = model(inputs.batch, inputs.aim)
         return loss
 
@@ -268,10 +268,10 @@ class Forwards:
 
 
 class Watcher(TrainerCallback):
-    """How often a run reports; after every step the bar, and whether a signal asks to stop."""
+    """How often a run reports; after every step the bar, bad samples, and whether a signal asks to stop."""
 
-    def __init__(self, meter: Meter, stop: StopSignals) -> None:
-        self.meter, self.stop = meter, stop
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         state.compute_steps(args, state.max_steps)  # of this run's job: a checkpoint holds those of the run before
@@ -279,18 +279,19 @@ class Watcher(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        self.meter.step(state.global_step)
-        if self._asked(args):
+        self.parts.meter.step(state.global_step)
+        stop, bad = self._of_all_processes(args, int(self.parts.stop.received is not None), self.parts.bad.noted)
+        self.parts.bad.count(self.parts.job.batch, bad)
+        if stop:
             control.should_save = control.should_training_stop = True
         # What is logged is the mean since the last time; cut where a resumed run will start counting, too.
         control.should_log = control.should_log or control.should_save
         return control
 
-    def _asked(self, args: TrainingArguments) -> bool:
-        """Whether any process got a signal: all must stop after the same step."""
-        received = self.stop.received is not None
+    def _of_all_processes(self, args: TrainingArguments, *counts: int) -> tuple[int, ...]:
+        """Their sums: all must stop after the same step, on a signal to any of them and for the same reason."""
         if args.world_size == 1:
-            return received
-        flag = torch.tensor(int(received), device=args.device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return bool(flag.item())
+            return counts
+        sums = torch.tensor(counts, device=args.device)
+        dist.all_reduce(sums)
+        return tuple(sums.tolist())

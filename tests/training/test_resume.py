@@ -3,6 +3,7 @@
 As processes, because kernels round differently for other memory, of which a test process has its own share.
 """
 
+import json
 import signal
 import sys
 
@@ -25,6 +26,7 @@ from tests.training.support import (
 )
 from tests.training.test_mixed import mixed_sources
 
+LAST = "checkpoints/checkpoint-3/complete.json"
 KINDS = {
     "plain": {},
     "lora": {"lora": {"rank": 4, "dropout": 0.2}, "optimizer": {"lr": 3e-3, "freeze": ["vision"]}},
@@ -154,3 +156,17 @@ def test_a_step_of_many_forwards_holds_few_files_open(tmp_path):
     values["data"]["workers"] = 1
     few = ("bash", "-c", 'ulimit -n 160; exec "$0" "$@"', sys.executable)
     finish(start(values, tmp_path, before=few))
+
+
+def test_bad_samples_are_those_of_all_processes(tmp_path):
+    data = squares(tmp_path / "data", 6, columns=2)
+    for number in (1, 4):
+        (tmp_path / f"data/{number}.png").write_bytes(b"no picture")
+    sources = {"sources": [{"path": str(data)}], "caption_length": 6, "workers": 0, "max_bad_share": 1.0}
+    changes = {"data": sources, "max_steps": 3, "report": {"log": 1, "save": 3, "to": []}}
+    running = start(job_values(data, tmp_path / "two", **changes), tmp_path, before=TORCHRUN)
+    assert train(job(data, tmp_path / "one", **changes)) == 0
+    finish(running)
+    one, two = (json.loads((tmp_path / name / LAST).read_text()) for name in ("one", "two"))
+    assert one == two
+    assert one["samples_seen"] == 12 and one["bad_samples"] > 0
