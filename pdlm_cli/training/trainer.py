@@ -185,11 +185,13 @@ class PdlmTrainer(Trainer):
             return
         if "loss" in logs:
             logs |= self.parts.meter.read()
-            if not math.isfinite(logs["loss"]):
-                raise DeviceError(
-                    f"the loss is {logs['loss']} at step {self.state.global_step}; go on from the last checkpoint with "
-                    "--resume, or with a lower optimizer.lr in another output"
-                )
+            # The gradient too: its step is taken by now, the loss would only tell after the checkpoint that follows.
+            for name, said in {"loss": "loss", "grad_norm": "norm of the gradient"}.items():
+                if not math.isfinite(logs.get(name, 0.0)):
+                    raise DeviceError(
+                        f"the {said} is {logs[name]} at step {self.state.global_step}; go on from the last checkpoint "
+                        "with --resume, or with a lower optimizer.lr in another output"
+                    )
         self.state.epoch = self._epoch()
         super().log(logs)
         if self.args.process_index == 0:

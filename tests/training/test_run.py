@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from model.pdlm import load_model
+from model.pdlm import PerceptionDLMBase, load_model
 from model.sizes import random_model
-from pdlm_cli.errors import ConfigError, InputError
+from pdlm_cli.errors import ConfigError, DeviceError, InputError
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.pictures import record_image, record_regions, region_pixels
 from pdlm_cli.training.run_folder import RunFolder
@@ -170,6 +170,15 @@ def test_a_model_is_written_in_the_precision_of_its_export(tmp_path):
     full, half = weights(tmp_path / "full"), weights(tmp_path / "half")
     assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in full.items())
     assert json.loads((tmp_path / "half/model/config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_no_checkpoint_is_written_after_a_gradient_that_is_no_number(tmp_path, monkeypatch):
+    plain = PerceptionDLMBase.text_loss
+    # sqrt has no slope at 0, so the loss is what it was, and the gradient is not.
+    monkeypatch.setattr(PerceptionDLMBase, "text_loss", lambda *given: (loss := plain(*given)) + (loss * 0).sqrt())
+    with pytest.raises(DeviceError, match="the norm of the gradient is nan at step 1"):
+        train(job(squares(tmp_path / "data", 3), tmp_path / "out", report={"log": 9, "save": 1, "to": []}))
+    assert not list((tmp_path / "out/checkpoints").iterdir())
 
 
 def test_a_process_of_its_own_takes_one_of_several_gpus(tmp_path, monkeypatch):
