@@ -27,6 +27,7 @@ from pdlm_cli import logs
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.logs import log
 from pdlm_cli.signals import StopSignals
+from pdlm_cli.training.arguments import training_arguments
 from pdlm_cli.training.bad_samples import BadSamples
 from pdlm_cli.training.checkpoints import load_trained, load_trained_part
 from pdlm_cli.training.evaluation import HeldOut
@@ -37,7 +38,7 @@ from pdlm_cli.training.records import open_records
 from pdlm_cli.training.run_folder import COMPLETE, RunFolder
 from pdlm_cli.training.samples import Samples, end_workers
 from pdlm_cli.training.start import freeze, start_model
-from pdlm_cli.training.trainer import Parts, PdlmTrainer, training_arguments
+from pdlm_cli.training.trainer import Parts, PdlmTrainer
 from pdlm_cli.training.zero import check_deepspeed
 
 

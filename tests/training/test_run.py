@@ -12,12 +12,12 @@ from transformers import TrainingArguments
 from model.pdlm import PerceptionDLMBase, load_model
 from model.sizes import random_model
 from pdlm_cli.errors import ConfigError, DeviceError, InputError
+from pdlm_cli.training.arguments import training_arguments
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.pictures import record_image, record_regions, region_pixels
 from pdlm_cli.training.run_folder import RunFolder
 from pdlm_cli.training.samples import Samples
 from pdlm_cli.training.start import recompute_activations
-from pdlm_cli.training.trainer import training_arguments
 from tests.training.support import (
     assert_equal_weights,
     job,
