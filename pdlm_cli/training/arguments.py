@@ -49,6 +49,8 @@ def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: 
         ddp_find_unused_parameters=job.objective == "words",  # which pass by the decoder's blocks
         fsdp="full_shard" if sharded else None,
         fsdp_config=dict(FSDP2) if sharded else None,
+        # Otherwise each process would hold the whole gradient from the first forward of a step to the last.
+        accelerator_config={"gradient_accumulation_kwargs": {"sync_each_batch": True}} if sharded else None,
         deepspeed=deepspeed_configuration(job, cpu=cpu),
     )
     # Of several GPUs a single process takes one; the Trainer would spread it over all with torch's DataParallel.

@@ -68,7 +68,11 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path, kind):
         changes["data"] = {"sources": sources, "held_out": sources, "caption_length": 6, "workers": 0}
         changes["report"] = {"log": 1, "save": 100, "eval": 3, "samples": 2, "steps": 3, "to": []}
     running = {
-        strategy: start(job_values(data, tmp_path / strategy, strategy=strategy, **changes), tmp_path, before=TORCHRUN)
+        strategy: start(
+            job_values(data, tmp_path / strategy, strategy=strategy, micro_batch=1, **changes),
+            tmp_path,
+            before=TORCHRUN,
+        )
         for strategy in ("ddp", "fsdp2")
     }
     assert train(job(data, tmp_path / "one", micro_batch=4, **changes)) == 0

@@ -195,3 +195,10 @@ def test_a_process_of_its_own_takes_one_of_several_gpus(tmp_path, monkeypatch):
     settings = job(squares(tmp_path / "data", 3), tmp_path / "out", micro_batch=2)
     arguments = training_arguments(settings, RunFolder(tmp_path / "out", writer=True), steps=2, processes=1)
     assert (arguments.n_gpu, arguments.train_batch_size) == (1, 2)
+
+
+def test_shards_of_gradients_are_kept_from_forward_to_forward_not_the_whole(tmp_path):
+    for strategy, at_each in {"fsdp2": {"sync_each_batch": True}, "ddp": None}.items():
+        settings = job(squares(tmp_path / "data", 3), tmp_path / "out", micro_batch=1, strategy=strategy)
+        arguments = training_arguments(settings, RunFolder(tmp_path / "out", writer=True), steps=2, processes=2)
+        assert arguments.accelerator_config.gradient_accumulation_kwargs == at_each
