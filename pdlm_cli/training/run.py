@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 from model.pdlm import PerceptionDLMBase
 from model.words import word_prior
 from pdlm_cli import logs
+from pdlm_cli.device import device_errors
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.logs import log
 from pdlm_cli.signals import StopSignals
@@ -40,6 +41,8 @@ from pdlm_cli.training.samples import Samples, end_workers
 from pdlm_cli.training.start import freeze, start_model
 from pdlm_cli.training.trainer import Parts, PdlmTrainer
 from pdlm_cli.training.zero import check_deepspeed
+
+LESS_MEMORY = "a smaller micro_batch, gradient_checkpointing: true, or strategy: fsdp2 on several devices"
 
 
 @dataclass(frozen=True)
@@ -155,18 +158,19 @@ def _train(
     meter = Meter(console, bar=bar, total=ready.steps, done=before["step"], peak_flops=_peak_flops(arguments))
     bad = BadSamples(job.data.max_bad_share, before["samples_seen"], before["bad_samples"])
     parts = Parts(job, folder, ready.samples, ready.held_out, ready.prior, bad, meter, stop)
-    try:
-        trainer = PdlmTrainer(ready.model, arguments, parts)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    if folder.writer and "tensorboard" in job.report.to:
-        _add_tensorboard(trainer, folder)
-    stop.defer()
-    try:
-        with meter:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    finally:
-        end_workers()
+    with device_errors(LESS_MEMORY):
+        try:
+            trainer = PdlmTrainer(ready.model, arguments, parts)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        if folder.writer and "tensorboard" in job.report.to:
+            _add_tensorboard(trainer, folder)
+        stop.defer()
+        try:
+            with meter:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        finally:
+            end_workers()
     if trainer.state.global_step < ready.steps:
         log.warning("stopped at step %d; --resume goes on from there", trainer.state.global_step)
         return 128 + (stop.received or signal.SIGTERM)  # which another process got, if not this one

@@ -181,6 +181,22 @@ def test_no_checkpoint_is_written_after_a_gradient_that_is_no_number(tmp_path, m
     assert not list((tmp_path / "out/checkpoints").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "the device is out of memory; try a smaller micro_batch"),
+        (RuntimeError("NCCL error in: NCCLUtils.hpp:317, unhandled cuda error"), "the device failed: NCCL error"),
+    ],
+)
+def test_a_device_that_fails_is_no_bug(tmp_path, monkeypatch, error, message):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(PerceptionDLMBase, "text_loss", fail)
+    with pytest.raises(DeviceError, match=message):
+        train(job(squares(tmp_path / "data", 3), tmp_path / "out"))
+
+
 def test_a_process_of_its_own_takes_one_of_several_gpus(tmp_path, monkeypatch):
     found = TrainingArguments.__dict__["_setup_devices"]
 
