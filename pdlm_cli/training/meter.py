@@ -6,8 +6,22 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-# Dense bf16 operations a second, by a part of the device's name, from the vendor's data sheets (without sparsity).
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
+# Dense bf16 operations a second, by a part of the device's name, from the vendor's data sheets (without sparsity). The
+# first that fits counts.
+PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "B200": 2250e12,
+}
+
+
+def peak_flops(device: str) -> float | None:
+    """Of a device by its name, None if it is not known."""
+    return next((peak for part, peak in PEAK_FLOPS.items() if part in device), None)
 
 
 class Meter:

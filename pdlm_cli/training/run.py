@@ -34,7 +34,7 @@ from pdlm_cli.training.checkpoints import load_trained, load_trained_part
 from pdlm_cli.training.evaluation import HeldOut
 from pdlm_cli.training.job import TrainJob
 from pdlm_cli.training.lora import add_adapters
-from pdlm_cli.training.meter import PEAK_FLOPS, Meter
+from pdlm_cli.training.meter import Meter, peak_flops
 from pdlm_cli.training.records import open_records
 from pdlm_cli.training.run_folder import COMPLETE, RunFolder
 from pdlm_cli.training.samples import Samples, end_workers
@@ -203,6 +203,5 @@ def _add_tensorboard(trainer: PdlmTrainer, folder: RunFolder) -> None:
 def _peak_flops(arguments: TrainingArguments) -> float | None:
     if arguments.device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(arguments.device)
-    peak = next((value for part, value in PEAK_FLOPS.items() if part in name), None)
+    peak = peak_flops(torch.cuda.get_device_name(arguments.device))
     return peak * arguments.world_size if peak is not None else None

@@ -16,7 +16,7 @@ from pdlm_cli.training.collate import Collator, TrainingBatch
 from pdlm_cli.training.flops import batch_flops
 from pdlm_cli.training.job import Lora, Optimizer
 from pdlm_cli.training.lora import add_adapters
-from pdlm_cli.training.meter import Meter
+from pdlm_cli.training.meter import Meter, peak_flops
 from pdlm_cli.training.samples import Samples
 from pdlm_cli.training.start import freeze
 from tests.training.support import job, squares, train
@@ -84,6 +84,12 @@ def test_utilisation_is_work_by_time_and_peak(monkeypatch):
     meter.add(tokens=6, flops=40.0)
     meter.add(tokens=2, flops=20.0)
     assert meter.read() == {"tokens_per_second": 4.0, "flop_utilisation": 0.3}
+
+
+def test_cards_of_one_chip_have_peaks_of_their_own():
+    assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12
+    assert peak_flops("NVIDIA H100 PCIe") == 756e12
+    assert peak_flops("Tesla T4") is None
 
 
 def test_the_bar_tells_loss_speed_utilisation_and_time_left():
