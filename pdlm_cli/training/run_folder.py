@@ -21,6 +21,7 @@ from pdlm_cli.atomic import write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.lock import lock_folder
 from pdlm_cli.training.job import TrainJob
+from pdlm_cli.training.typed_fields import read_settings
 
 COMPLETE = "complete.json"
 # What may differ between a run and its continuation: where and how fast it runs, not what it computes.
@@ -61,7 +62,11 @@ class RunFolder:
         if record.exists() and (self.last_checkpoint() is not None or self.model.exists()):
             if not resume:
                 raise ConfigError(f"{self.path} holds a run already; pass --resume to go on, or choose another output")
-            found = differing(json.loads(record.read_text()), job.to_dict())
+            try:  # read as a job, so that fields which later versions know have their defaults
+                before = read_settings(TrainJob, json.loads(record.read_text()))
+            except ValueError as error:
+                raise ConfigError(f"{record} is of another version of pdlm: {error}; choose another output") from error
+            found = differing(before.to_dict(), job.to_dict())
             bound = [name for name in found if name not in FREE and not name.startswith("report.")]
             if bound:
                 raise ConfigError(

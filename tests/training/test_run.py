@@ -80,7 +80,14 @@ def test_only_the_same_job_goes_on_in_a_folder(tmp_path):
         train(settings)
     with pytest.raises(ConfigError, match=r"optimizer\.lr"):
         train(job(data, tmp_path / "out", max_steps=1, optimizer={"lr": 1.0}), resume=True)
+    record = tmp_path / "out/job.json"
+    written = json.loads(record.read_text())
+    del written["word_share"], written["data"]["answer_padding"]  # as an earlier version wrote it
+    record.write_text(json.dumps(written))
     assert train(settings, resume=True) == 0  # finished already
+    record.write_text(json.dumps(written | {"words": 1}))
+    with pytest.raises(ConfigError, match=r"job\.json is of another version of pdlm: unknown field words"):
+        train(settings, resume=True)
 
 
 def test_a_resumed_run_reports_as_its_job_says_now(tmp_path):
