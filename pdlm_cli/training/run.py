@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from rich.console import Console
 from torch import Tensor
 from transformers import TrainingArguments
@@ -153,6 +154,7 @@ def _train(
         arguments = training_arguments(job, folder, ready.steps, process_count())
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    _agree(before["step"], arguments, folder)
     ready.model.config.random_weights = False  # from the first step on
     bar = form == "rich" and folder.writer
     meter = Meter(console, bar=bar, total=ready.steps, done=before["step"], peak_flops=_peak_flops(arguments))
@@ -177,6 +179,20 @@ def _train(
     _export(trainer, folder)
     log.info("wrote %s, %d bad samples among %d", folder.model, bad.bad, bad.seen)
     return 0
+
+
+def _agree(step: int, arguments: TrainingArguments, folder: RunFolder) -> None:
+    """Raise ConfigError unless all processes go on from the same step: each looks for the last checkpoint itself."""
+    if arguments.world_size == 1:
+        return
+    ends = torch.tensor([step, -step], device=arguments.device)
+    dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+    last, first = int(ends[0]), -int(ends[1])
+    if first != last:
+        raise ConfigError(
+            f"processes would go on from step {first} here and from step {last} there; {folder.path} must be one "
+            "folder, on a file system that all machines share"
+        )
 
 
 def _export(trainer: PdlmTrainer, folder: RunFolder) -> None:

@@ -4,6 +4,7 @@ As processes, because kernels round differently for other memory, of which a tes
 """
 
 import json
+import shutil
 import signal
 import sys
 
@@ -143,6 +144,18 @@ def test_sharded_runs_compute_in_bf16_with_activations_recomputed(tmp_path):
     assert not all((2**12 * loss).is_integer() for loss in found.values())  # rounded to bf16, they would be
     for step in (3, 6):  # captions and answers alike
         assert len(list((tmp_path / f"two/samples/step-{step:06d}").glob("*.png"))) == 4
+
+
+def test_machines_that_see_different_checkpoints_do_not_train_together(tmp_path):
+    first, other = tmp_path / "out-0", tmp_path / "out-1"
+    values = job_values(squares(tmp_path / "data", 3), first, max_steps=2, report={"log": 1, "save": 1, "to": []})
+    finish(start(values, tmp_path))
+    (first / "model").rename(tmp_path / "model")
+    shutil.copytree(first, other)
+    shutil.rmtree(other / "checkpoints/checkpoint-2")
+    own = ("--no-python", "bash", "-c", f'exec "$0" "$@" output={tmp_path}/out-$RANK', sys.executable)
+    said = finish(start(values, tmp_path, "--resume", before=(*TORCHRUN, *own)), code=1)
+    assert "would go on from step 1 here and from step 2 there" in said
 
 
 def test_a_run_that_fails_does_not_wait_for_its_workers(tmp_path):
