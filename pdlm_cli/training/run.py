@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from model.pdlm import PerceptionDLMBase
 from model.words import word_prior
 from pdlm_cli import logs
+from pdlm_cli.atomic import sync
 from pdlm_cli.device import device_errors
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.logs import log
@@ -203,7 +204,10 @@ def _export(trainer: PdlmTrainer, folder: RunFolder) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
         trainer.export(temporary)
         if folder.writer:
+            for path in (*temporary.rglob("*"), temporary):
+                sync(path)
             temporary.rename(folder.model)
+            sync(folder.path)
     except OSError as error:
         raise OutputError(f"cannot write {folder.model}: {error.strerror or error}") from error
     trainer.accelerator.wait_for_everyone()

@@ -9,7 +9,6 @@ output/model/            the trained model, at the end
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from model.fields import differing
-from pdlm_cli.atomic import write_atomic
+from pdlm_cli.atomic import sync, write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.lock import lock_folder
 from pdlm_cli.training.job import TrainJob
@@ -89,8 +88,7 @@ class RunFolder:
     @staticmethod
     def mark_complete(checkpoint: Path, facts: Mapping[str, Any]) -> None:
         """The last thing written of a checkpoint, once the rest is on disk."""
-        for file in checkpoint.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        for path in checkpoint.rglob("*"):
+            sync(path)
         write_atomic(checkpoint / COMPLETE, (json.dumps(facts) + "\n").encode())
+        sync(checkpoint.parent)

@@ -1,8 +1,10 @@
 """Whole runs in this process: overfitted, accumulated, refused."""
 
 import json
+import os
 import shutil
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,6 +179,24 @@ def test_a_model_is_written_in_the_precision_of_its_export(tmp_path):
     full, half = weights(tmp_path / "full"), weights(tmp_path / "half")
     assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in full.items())
     assert json.loads((tmp_path / "half/model/config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_trained_model_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done, plain, rename = [], os.fsync, Path.rename
+
+    def fsync(handle) -> None:
+        done.append(os.stat(handle).st_ino)
+        plain(handle)
+
+    def renamed(path, target):
+        assert {part.stat().st_ino for part in (path, *path.rglob("*"))} <= set(done)
+        done.append(target.name)
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", renamed)
+    assert train(job(squares(tmp_path / "data", 3), tmp_path / "out", max_steps=1)) == 0
+    assert done[-2:] == ["model", (tmp_path / "out").stat().st_ino]
 
 
 def test_no_checkpoint_is_written_after_a_gradient_that_is_no_number(tmp_path, monkeypatch):
