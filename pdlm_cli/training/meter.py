@@ -1,7 +1,8 @@
 """How fast training is: a bar on a terminal, a log line now and then elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -55,6 +56,13 @@ class Meter:
     def add(self, tokens: int, flops: float) -> None:
         self._tokens += tokens
         self._flops += flops
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Time in the block is not that of steps."""
+        started = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - started
 
     def step(self, done: int) -> None:
         self._bar.update(self._task, completed=done)

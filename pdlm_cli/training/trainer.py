@@ -121,13 +121,14 @@ class PdlmTrainer(Trainer):
         """Loss and captions of the held-out samples. Every process computes them all, which sharded weights need."""
         held_out = self.parts.held_out
         assert held_out is not None
-        metrics = held_out.losses(self.model_wrapped, self.args.device)
-        writer, sharded = self.args.process_index == 0, is_sharded(self.plain_model)
-        if self.parts.job.objective != "words" and (writer or sharded):  # shards are gathered by all together
-            folder = self.parts.folder.samples if writer else None
-            cache = "none" if sharded else "auto"  # with one, parts of blocks are called by themselves
-            with gathered(self.plain_model):
-                metrics |= held_out.write_captions(self.plain_model, folder, self.state.global_step, cache)
+        with self.parts.meter.aside():
+            metrics = held_out.losses(self.model_wrapped, self.args.device)
+            writer, sharded = self.args.process_index == 0, is_sharded(self.plain_model)
+            if self.parts.job.objective != "words" and (writer or sharded):  # shards are gathered by all together
+                folder = self.parts.folder.samples if writer else None
+                cache = "none" if sharded else "auto"  # with one, parts of blocks are called by themselves
+                with gathered(self.plain_model):
+                    metrics |= held_out.write_captions(self.plain_model, folder, self.state.global_step, cache)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -170,17 +171,18 @@ class PdlmTrainer(Trainer):
             self.plain_model.save_pretrained(folder, state_dict=state_dict)
 
     def _save_checkpoint(self, model: nn.Module, trial: None) -> None:
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            if self.is_fsdp_enabled:
-                self.plain_model.config.save_pretrained(checkpoint)
-                self.plain_model.tokens.tokenizer.save_pretrained(checkpoint)
-            bad = self.parts.bad
-            facts = {"step": self.state.global_step, "samples_seen": bad.seen, "bad_samples": bad.bad}
-            self.parts.folder.mark_complete(checkpoint, facts)
-            log.info("wrote %s", checkpoint, extra={"facts": {"event": "checkpoint", **facts}})
+        with self.parts.meter.aside():
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+                if self.is_fsdp_enabled:
+                    self.plain_model.config.save_pretrained(checkpoint)
+                    self.plain_model.tokens.tokenizer.save_pretrained(checkpoint)
+                bad = self.parts.bad
+                facts = {"step": self.state.global_step, "samples_seen": bad.seen, "bad_samples": bad.bad}
+                self.parts.folder.mark_complete(checkpoint, facts)
+                log.info("wrote %s", checkpoint, extra={"facts": {"event": "checkpoint", **facts}})
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Nothing: the model had the weights of the checkpoint before it was wrapped."""

@@ -86,6 +86,16 @@ def test_utilisation_is_work_by_time_and_peak(monkeypatch):
     assert meter.read() == {"tokens_per_second": 4.0, "flop_utilisation": 0.3}
 
 
+def test_evaluations_and_checkpoints_do_not_slow_the_steps_down(monkeypatch):
+    clock = iter([10.0, 11.0, 18.0, 19.0])
+    monkeypatch.setattr(meters.time, "perf_counter", lambda: next(clock))
+    meter = Meter(Console(), bar=False, total=9, done=0, peak_flops=None)
+    meter.add(tokens=8, flops=0.0)
+    with meter.aside():
+        pass
+    assert meter.read() == {"tokens_per_second": 4.0}
+
+
 def test_cards_of_one_chip_have_peaks_of_their_own():
     assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12
     assert peak_flops("NVIDIA H100 PCIe") == 756e12
