@@ -6,13 +6,13 @@ around a better point than any of them (Izmailov et al. 2018, 1803.05407).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from model.fields import differing
 from model.pdlm import PerceptionDLMBase, load_model
 
-# Of a config, what says nothing of the model.
+# Of a config and its parts, what says nothing of the model.
 APART = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
 LATER = ("regions.roi_features",)  # no weight is shaped by it, and training may go on under another
 
@@ -44,12 +44,11 @@ def _load(source: str | Path) -> PerceptionDLMBase:
 
 
 def _refuse_another(first: str | Path, one: PerceptionDLMBase, source: str | Path, other: PerceptionDLMBase) -> None:
-    configs = [_flat(model.config.to_dict()) for model in (one, other)]
-    names = sorted(
+    names = [
         name
-        for name in {**configs[0], **configs[1]}
-        if configs[0].get(name) != configs[1].get(name) and name not in LATER
-    )
+        for name in differing(one.config.to_dict(), other.config.to_dict())
+        if name not in LATER and name.rpartition(".")[2] not in APART
+    ]
     if one.tokens.tokenizer.get_vocab() != other.tokens.tokenizer.get_vocab():
         names.append("the tokenizer")
     if names:
@@ -57,13 +56,3 @@ def _refuse_another(first: str | Path, one: PerceptionDLMBase, source: str | Pat
             f"{first} and {source} are not of one training, they differ in {', '.join(names)}; expected checkpoints "
             "that differ in their weights alone"
         )
-
-
-def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Fields by dotted name."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in APART:
-            continue
-        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
-    return found

@@ -1,4 +1,4 @@
-"""JSON files whose fields must be there."""
+"""JSON objects: files whose fields must be there, and in which fields two differ."""
 
 import json
 from pathlib import Path
@@ -30,3 +30,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a JSON object, found {type(values).__name__}")
     return values
+
+
+def differing(one: dict[str, Any], other: dict[str, Any], inside: str = "") -> list[str]:
+    """Dotted names of the fields, nested ones too, that have another value in each; one that is missing is null."""
+    found = []
+    for name in sorted(one.keys() | other.keys()):
+        first, second, full = one.get(name), other.get(name), f"{inside}{name}"
+        if isinstance(first, dict) and isinstance(second, dict):
+            found += differing(first, second, f"{full}.")
+        elif first != second:
+            found.append(full)
+    return found

@@ -38,7 +38,7 @@ class Words:
     def loss(self, logits: Tensor) -> Tensor:
         """Cross-entropy of (N + M, V) logits, summed over the vocabulary; samples count alike, as do regions of one."""
         each = F.binary_cross_entropy_with_logits(logits.float() + self.prior, self.present, reduction="none")
-        return each.sum(dim=1) @ self.weights
+        return (each.sum(dim=1) * self.weights).sum()  # not a product of vectors, which autocast takes in bf16
 
 
 @dataclass(frozen=True)

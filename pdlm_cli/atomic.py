@@ -45,7 +45,7 @@ def publish(path: Path) -> None:
     try:
         os.replace(temporary(path), path)
         _reached("renamed", path)
-        sync_folder(path.parent)
+        sync(path.parent)
         _reached("durable", path)
     except OSError as error:
         temporary(path).unlink(missing_ok=True)
@@ -101,9 +101,9 @@ def remove_files(folder: Path, *patterns: str) -> None:
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def sync_folder(folder: Path) -> None:
-    """A name itself is only durable once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Force a file to the disk, or the names in a folder: a name is only durable once its folder is."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -143,7 +143,7 @@ def _replace_folder(path: Path, staged: Path) -> None:
         shutil.rmtree(old)
     else:
         staged.rename(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _refused(path: Path, error: OSError) -> OutputError:

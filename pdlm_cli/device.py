@@ -15,7 +15,16 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 # What torch says in a plain RuntimeError when memory is short, and when the device has failed.
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-DEVICE_WORDS = ("CUDA error", "CUDA driver error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
+DEVICE_WORDS = (
+    "CUDA error",
+    "CUDA driver error",
+    "cuDNN error",
+    "CUBLAS_STATUS",
+    "CUDNN_STATUS",
+    "HIP error",
+    "NCCL error",
+)
+LESS_MEMORY = "a smaller --batch-size or --length, --dtype bf16 or --quantize int8"
 
 
 def pick_device(name: str) -> Any:
@@ -66,8 +75,11 @@ def place(model: "PerceptionDLMBase", device: Any, quantize: str | None, *, comp
 
 
 @contextmanager
-def device_errors() -> Iterator[None]:
-    """Failures of the device as DeviceError, told apart from ours: the same command may work on another try."""
+def device_errors(less_memory: str = LESS_MEMORY) -> Iterator[None]:
+    """Failures of the device as DeviceError, told apart from ours: the same command may work on another try.
+
+    less_memory: what to try where memory is short.
+    """
     import torch
 
     try:
@@ -76,10 +88,7 @@ def device_errors() -> Iterator[None]:
         said = str(error)
         memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
         if memory or any(words in said for words in MEMORY_WORDS):
-            raise OutOfDeviceMemory(
-                f"the device is out of memory; try a smaller --batch-size or --length, --dtype bf16 or "
-                f"--quantize int8 ({said})"
-            ) from error
+            raise OutOfDeviceMemory(f"the device is out of memory; try {less_memory} ({said})") from error
         if isinstance(error, torch.AcceleratorError) or any(words in said for words in DEVICE_WORDS):
             raise DeviceError(f"the device failed: {said}") from error
         raise

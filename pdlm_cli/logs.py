@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -91,6 +92,13 @@ class RunLog(logging.FileHandler):
     def close(self) -> None:
         with suppress(OSError):
             super().close()
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """What a RunLog has written, in order, but for a line that a kill has cut off."""
+    for line in path.read_bytes().split(b"\n"):
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def _last_byte(path: Path) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pdlm_cli import strict_json
-from pdlm_cli.atomic import as_json, publish, remove_files, stage, sync_folder, temporary, write_atomic
+from pdlm_cli.atomic import as_json, publish, remove_files, stage, sync, temporary, write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.exports import EXPORTS
 from pdlm_cli.lock import LockedFolder
@@ -110,7 +110,7 @@ class RunDir(LockedFolder):
         stage(path, data)
         try:
             stage(described, as_json(marker.to_json()))
-            sync_folder(self._done)
+            sync(self._done)
         except OutputError:
             temporary(path).unlink()
             raise

@@ -1,6 +1,5 @@
 """`pdlm ablations`: the runs that are missing, one after the other, then the table of what is there."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from pdlm_cli.ablations.document import table_of, write_document
 from pdlm_cli.ablations.plan import Run, minutes, plain_look, plan_runs, result_path
 from pdlm_cli.ablations.results import Measured, Result, read_result, read_results, write_result
 from pdlm_cli.errors import ConfigError
-from pdlm_cli.logs import log
+from pdlm_cli.logs import log, read_events
 from pdlm_cli.plotting import require_matplotlib
 from pdlm_cli.signals import StopSignals
 
@@ -151,8 +150,7 @@ def _look(item: Run, job: AblationJob, seconds: float, log_format: str, stop: St
 def trained_seconds(path: Path) -> float:
     """From the log of a training: the seconds of each stretch of it, from its start to its last step, added up."""
     seconds, started, last = 0.0, 0.0, 0.0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
+    for event in read_events(path):
         time = datetime.fromisoformat(event["time"]).timestamp()
         if event["message"].startswith(SESSION):
             seconds += last - started

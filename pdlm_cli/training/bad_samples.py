@@ -10,20 +10,24 @@ FIRST_LOOK = 100  # samples before the share means anything
 
 
 class BadSamples:
-    """What one process has met. seen, bad: samples so far; a sample of which only some regions fail counts as bad."""
+    """seen, bad: samples of all processes, up to the last step; one of which only some regions fail counts as bad.
+    noted: bad ones that this process has met since."""
 
     def __init__(self, max_share: float, seen: int = 0, bad: int = 0) -> None:
-        self.max_share, self.seen, self.bad = max_share, seen, bad
+        self.max_share, self.seen, self.bad, self.noted = max_share, seen, bad, 0
 
-    def note(self, samples: int, problems: Sequence[str]) -> None:
-        """Raises InputError once the share is too high."""
-        self.seen += samples
+    def note(self, problems: Sequence[str]) -> None:
         for problem in problems:
-            self.bad += 1
-            if self.bad <= SHOWN:
+            self.noted += 1
+            number = self.bad + self.noted
+            if number <= SHOWN:
                 log.warning("skipped: %s", problem, extra={"facts": {"event": "bad_sample"}})
-            if self.bad == SHOWN:
+            if number == SHOWN:
                 log.warning("further bad samples are only counted")
+
+    def count(self, samples: int, bad: int) -> None:
+        """Add what all processes have met in a step. Raises InputError once the share is too high."""
+        self.seen, self.bad, self.noted = self.seen + samples, self.bad + bad, 0
         if self.seen >= FIRST_LOOK and self.bad > self.max_share * self.seen:
             raise InputError(
                 f"{self.bad} bad samples among {self.seen}: more than data.max_bad_share {self.max_share:.2%}; mend "

@@ -1,10 +1,10 @@
 """A picture of how a run learnt: losses and rate over steps, from the log that it keeps."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdlm_cli.errors import InputError
+from pdlm_cli.logs import read_events
 from pdlm_cli.plotting import require_matplotlib
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def draw_curves(folder: Path) -> "Figure":
 def _events(log: Path) -> dict[tuple[str, int], dict[str, Any]]:
     """Steps and evaluations in order. What a run went through twice, killed in between, counts as the second time."""
     found = {}
-    for line in log.read_text().splitlines():
-        event = json.loads(line)
+    for event in read_events(log):
         if event.get("event") in ("step", "evaluation"):
             found[event["event"], event["step"]] = event
     return dict(sorted(found.items(), key=lambda item: item[0][1]))

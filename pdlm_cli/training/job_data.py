@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from pdlm_cli.data_engine.limits import SPLITS
 from pdlm_cli.data_engine.scene import check
 from pdlm_cli.training.typed_fields import at_least, between
 
@@ -68,14 +69,14 @@ class Source:
 class Data:
     """Samples.
 
-    held_out: sources for evaluation. caption_length: slots of a caption, answer_length: of an answer, padded with the
-    end token. answer_padding: full, to all these slots; random, to a number of slots that is drawn for each answer,
-    so that one word is not lost among a hundred ends, and the model has met every length. max_tokens: longest
-    sequence; a longer one is a bad sample. max_regions: most regions of a sample; as many as the model has if null.
-    groups: how regions of a picture are split over samples: into as few as can be, or
-    into groups of random sizes, so that passes of every size are met. max_bad_share: of samples, above which the run
-    stops. workers: processes a rank that prepare samples, 0 for none. row_groups: of a Parquet source that are
-    shuffled together and held in memory.
+    held_out: sources for evaluation; drawn scenes of another split than those that are learnt from. caption_length:
+    slots of a caption, answer_length: of an answer, padded with the end token. answer_padding: full, to all these
+    slots; random, to a number of slots that is drawn for each answer, so that one word is not lost among a hundred
+    ends, and the model has met every length. max_tokens: longest sequence; a longer one is a bad sample. max_regions:
+    most regions of a sample; as many as the model has if null. groups: how regions of a picture are split over samples:
+    into as few as can be, or into groups of random sizes, so that passes of every size are met. max_bad_share: of
+    samples, above which the run stops. workers: processes a rank that prepare samples, 0 for none. row_groups: of a
+    Parquet source that are shuffled together and held in memory.
     """
 
     sources: tuple[Source, ...]
@@ -97,3 +98,8 @@ class Data:
             at_least(f"data.{name}", getattr(self, name), 1)
         at_least("data.workers", self.workers, 0)
         between("data.max_bad_share", self.max_bad_share, 0, 1)
+        others = tuple(split for split in SPLITS if split != "train")
+        for name, sources, splits in (("sources", self.sources, ("train",)), ("held_out", self.held_out, others)):
+            for split in (source.scenes.split for source in sources if source.scenes is not None):
+                if split not in splits:
+                    raise ValueError(f"data.{name}: expected scenes of split {' or '.join(splits)}, found {split}")

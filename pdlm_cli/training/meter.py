@@ -1,13 +1,28 @@
 """How fast training is: a bar on a terminal, a log line now and then elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-# Dense bf16 operations a second, by a part of the device's name, from the vendor's data sheets (without sparsity).
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
+# Dense bf16 operations a second, by a part of the device's name, from the vendor's data sheets (without sparsity). The
+# first that fits counts.
+PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "B200": 2250e12,
+}
+
+
+def peak_flops(device: str) -> float | None:
+    """Of a device by its name, None if it is not known."""
+    return next((peak for part, peak in PEAK_FLOPS.items() if part in device), None)
 
 
 class Meter:
@@ -41,6 +56,13 @@ class Meter:
     def add(self, tokens: int, flops: float) -> None:
         self._tokens += tokens
         self._flops += flops
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Time in the block is not that of steps."""
+        started = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - started
 
     def step(self, done: int) -> None:
         self._bar.update(self._task, completed=done)

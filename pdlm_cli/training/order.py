@@ -64,14 +64,15 @@ class SampleRef:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The S samples of an epoch in order: (S,) arrays. copy: tells repetitions of a record apart. group: which of the
-    record's groups."""
+    """The S samples of an epoch in order: (S,) arrays. copy: tells repetitions of a record apart. start, size: of the
+    group among the record's regions, once these are shuffled."""
 
     number: int
     source: NDArray[np.int64]
     record: NDArray[np.int64]
     copy: NDArray[np.int64]
-    group: NDArray[np.int64]
+    start: NDArray[np.int64]
+    size: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -79,7 +80,7 @@ class Epoch:
 
 def plan_epoch(extents: Sequence[Extent], seed: int, epoch: int) -> Epoch:
     """All samples of an epoch, shuffled."""
-    columns: list[list[NDArray[np.int64]]] = [[], [], [], []]
+    columns: list[list[NDArray[np.int64]]] = [[], [], [], [], []]
     places = []
     for number, extent in enumerate(extents):
         chosen = _subset(extent, seed, number)
@@ -87,12 +88,11 @@ def plan_epoch(extents: Sequence[Extent], seed: int, epoch: int) -> Epoch:
             share = extent.weight - copy
             drawn = uniform(mix(seed, epoch, number, copy, chosen, REPEAT))
             kept = chosen[drawn < share]
-            groups = group_counts(mix(seed, epoch, number, kept, copy), extent.regions[kept], extent)
-            record = np.repeat(kept, groups)
-            group = np.arange(len(record)) - np.repeat(np.cumsum(groups) - groups, groups)
+            own, group, start, size = _groups(mix(seed, epoch, number, kept, copy), extent.regions[kept], extent)
+            record = kept[own]
             within = uniform(mix(seed, epoch, number, record, copy, group, PLACE))
             places.append(_spread(extent, record, within, mix(seed, epoch, number)))
-            rows = (np.full(len(record), number), record, np.full(len(record), copy), group)
+            rows = (np.full(len(record), number), record, np.full(len(record), copy), start, size)
             for column, values in zip(columns, rows, strict=True):
                 column.append(values)
     order = np.argsort(np.concatenate(places), kind="stable")
@@ -105,27 +105,27 @@ def sample_at(extents: Sequence[Extent], seed: int, epoch: Epoch, row: int) -> S
     key = mix(seed, epoch.number, source, record, int(epoch.copy[row]))
     count = int(extents[source].regions[record])
     order = np.argsort(mix(key, REGION, np.arange(count)), kind="stable")
-    sizes = _group_sizes(key, count, extents[source])
-    start = sum(sizes[: int(epoch.group[row])])
-    return SampleRef(source, record, tuple(order[start : start + sizes[int(epoch.group[row])]].tolist()))
+    start, size = int(epoch.start[row]), int(epoch.size[row])
+    return SampleRef(source, record, tuple(order[start : start + size].tolist()))
 
 
-def group_counts(keys: Keys, regions: NDArray[np.int64], extent: Extent) -> NDArray[np.int64]:
-    """(N,) groups that N records of `regions` regions are split into: sizes are drawn from 1 to `extent.most`, each as
-    likely as the others, until no region is left."""
-    left, groups, draw = regions.copy(), np.zeros_like(regions), 0
-    while left.any():
-        groups += left > 0
-        left = np.maximum(left - _size(keys, draw, extent), 0)
-        draw += 1
-    return groups
-
-
-def _group_sizes(key: Keys, regions: int, extent: Extent) -> list[int]:
-    sizes: list[int] = []
-    while sum(sizes) < regions:
-        sizes.append(min(int(_size(key, len(sizes), extent)), regions - sum(sizes)))
-    return sizes
+def _groups(
+    keys: Keys, regions: NDArray[np.int64], extent: Extent
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The (S,) groups that (N,) records are split into, record by record: of which of them, the how many-th of it, and
+    its start and size. Sizes are drawn from 1 to `extent.most`, each as likely as the others, until no region is
+    left."""
+    found: list[NDArray[np.int64]] = []
+    left, draw = regions.copy(), 0
+    own = np.flatnonzero(left)
+    while not found or len(own):
+        size = np.minimum(_size(keys[own], draw, extent), left[own])
+        found.append(np.stack([own, np.full_like(own, draw), regions[own] - left[own], size]))
+        left[own] -= size
+        own, draw = own[left[own] > 0], draw + 1
+    groups = np.concatenate(found, axis=1)
+    record, group, start, size = groups[:, np.argsort(groups[0], kind="stable")]
+    return record, group, start, size
 
 
 def _size(keys: Keys, draw: int, extent: Extent) -> NDArray[np.int64]:

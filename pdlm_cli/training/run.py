@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from rich.console import Console
 from torch import Tensor
 from transformers import TrainingArguments
@@ -24,21 +25,26 @@ from transformers.utils import logging as transformers_logging
 from model.pdlm import PerceptionDLMBase
 from model.words import word_prior
 from pdlm_cli import logs
+from pdlm_cli.atomic import sync
+from pdlm_cli.device import device_errors
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.logs import log
 from pdlm_cli.signals import StopSignals
+from pdlm_cli.training.arguments import training_arguments
 from pdlm_cli.training.bad_samples import BadSamples
 from pdlm_cli.training.checkpoints import load_trained, load_trained_part
 from pdlm_cli.training.evaluation import HeldOut
 from pdlm_cli.training.job import TrainJob
 from pdlm_cli.training.lora import add_adapters
-from pdlm_cli.training.meter import PEAK_FLOPS, Meter
+from pdlm_cli.training.meter import Meter, peak_flops
 from pdlm_cli.training.records import open_records
 from pdlm_cli.training.run_folder import COMPLETE, RunFolder
 from pdlm_cli.training.samples import Samples, end_workers
 from pdlm_cli.training.start import freeze, start_model
-from pdlm_cli.training.trainer import Parts, PdlmTrainer, training_arguments
+from pdlm_cli.training.trainer import Parts, PdlmTrainer
 from pdlm_cli.training.zero import check_deepspeed
+
+LESS_MEMORY = "a smaller micro_batch, gradient_checkpointing: true, or strategy: fsdp2 on several devices"
 
 
 @dataclass(frozen=True)
@@ -149,29 +155,45 @@ def _train(
         arguments = training_arguments(job, folder, ready.steps, process_count())
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    _agree(before["step"], arguments, folder)
     ready.model.config.random_weights = False  # from the first step on
     bar = form == "rich" and folder.writer
     meter = Meter(console, bar=bar, total=ready.steps, done=before["step"], peak_flops=_peak_flops(arguments))
     bad = BadSamples(job.data.max_bad_share, before["samples_seen"], before["bad_samples"])
     parts = Parts(job, folder, ready.samples, ready.held_out, ready.prior, bad, meter, stop)
-    try:
-        trainer = PdlmTrainer(ready.model, arguments, parts)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    if folder.writer and "tensorboard" in job.report.to:
-        _add_tensorboard(trainer, folder)
-    stop.defer()
-    try:
-        with meter:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    finally:
-        end_workers()
+    with device_errors(LESS_MEMORY):
+        try:
+            trainer = PdlmTrainer(ready.model, arguments, parts)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        if folder.writer and "tensorboard" in job.report.to:
+            _add_tensorboard(trainer, folder)
+        stop.defer()
+        try:
+            with meter:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        finally:
+            end_workers()
     if trainer.state.global_step < ready.steps:
         log.warning("stopped at step %d; --resume goes on from there", trainer.state.global_step)
         return 128 + (stop.received or signal.SIGTERM)  # which another process got, if not this one
     _export(trainer, folder)
     log.info("wrote %s, %d bad samples among %d", folder.model, bad.bad, bad.seen)
     return 0
+
+
+def _agree(step: int, arguments: TrainingArguments, folder: RunFolder) -> None:
+    """Raise ConfigError unless all processes go on from the same step: each looks for the last checkpoint itself."""
+    if arguments.world_size == 1:
+        return
+    ends = torch.tensor([step, -step], device=arguments.device)
+    dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+    last, first = int(ends[0]), -int(ends[1])
+    if first != last:
+        raise ConfigError(
+            f"processes would go on from step {first} here and from step {last} there; {folder.path} must be one "
+            "folder, on a file system that all machines share"
+        )
 
 
 def _export(trainer: PdlmTrainer, folder: RunFolder) -> None:
@@ -182,7 +204,10 @@ def _export(trainer: PdlmTrainer, folder: RunFolder) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
         trainer.export(temporary)
         if folder.writer:
+            for path in (*temporary.rglob("*"), temporary):
+                sync(path)
             temporary.rename(folder.model)
+            sync(folder.path)
     except OSError as error:
         raise OutputError(f"cannot write {folder.model}: {error.strerror or error}") from error
     trainer.accelerator.wait_for_everyone()
@@ -198,6 +223,5 @@ def _add_tensorboard(trainer: PdlmTrainer, folder: RunFolder) -> None:
 def _peak_flops(arguments: TrainingArguments) -> float | None:
     if arguments.device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(arguments.device)
-    peak = next((value for part, value in PEAK_FLOPS.items() if part in name), None)
+    peak = peak_flops(torch.cuda.get_device_name(arguments.device))
     return peak * arguments.world_size if peak is not None else None

@@ -9,21 +9,22 @@ output/model/            the trained model, at the end
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pdlm_cli.atomic import write_atomic
+from model.fields import differing
+from pdlm_cli.atomic import sync, write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.lock import lock_folder
 from pdlm_cli.training.job import TrainJob
+from pdlm_cli.training.typed_fields import read_settings
 
 COMPLETE = "complete.json"
 # What may differ between a run and its continuation: where and how fast it runs, not what it computes.
-FREE = ("output", "device", "micro_batch", "strategy", "gradient_checkpointing")
+FREE = ("output", "device", "micro_batch", "strategy", "gradient_checkpointing", "data.workers")
 
 
 class RunFolder:
@@ -60,10 +61,15 @@ class RunFolder:
         if record.exists() and (self.last_checkpoint() is not None or self.model.exists()):
             if not resume:
                 raise ConfigError(f"{self.path} holds a run already; pass --resume to go on, or choose another output")
-            differing = _differences(json.loads(record.read_text()), job.to_dict())
-            if differing:
+            try:  # read as a job, so that fields which later versions know have their defaults
+                before = read_settings(TrainJob, json.loads(record.read_text()))
+            except ValueError as error:
+                raise ConfigError(f"{record} is of another version of pdlm: {error}; choose another output") from error
+            found = differing(before.to_dict(), job.to_dict())
+            bound = [name for name in found if name not in FREE and not name.startswith("report.")]
+            if bound:
                 raise ConfigError(
-                    f"{self.path} holds a run of another job: {', '.join(differing)} differ; resume with the values "
+                    f"{self.path} holds a run of another job: {', '.join(bound)} differ; resume with the values "
                     "it had, or choose another output"
                 )
         write_atomic(record, (json.dumps(job.to_dict(), indent=2) + "\n").encode())
@@ -82,21 +88,7 @@ class RunFolder:
     @staticmethod
     def mark_complete(checkpoint: Path, facts: Mapping[str, Any]) -> None:
         """The last thing written of a checkpoint, once the rest is on disk."""
-        for file in checkpoint.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        for path in checkpoint.rglob("*"):
+            sync(path)
         write_atomic(checkpoint / COMPLETE, (json.dumps(facts) + "\n").encode())
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> list[str]:
-    found = []
-    for name in before.keys() | now.keys():
-        old, new, full = before.get(name), now.get(name), f"{inside}{name}"
-        if full in FREE or full.startswith("report.") or full == "data.workers":
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{full}.")
-        elif old != new:
-            found.append(full)
-    return sorted(found)
+        sync(checkpoint.parent)

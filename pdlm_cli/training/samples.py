@@ -94,10 +94,11 @@ class Samples(Dataset[Sample]):
     def size(self, place: int) -> tuple[int, bool, int]:
         """What a sample costs, as far as it is known before it is read: tiles (0 if not known), whether it has regions,
         and how many. For putting samples of a size together."""
-        ref = self.stream.at(place)
-        tiles = self.stream.extents[ref.source].tiles
-        regions = self.sources[ref.source].kind == "regions"
-        return int(tiles[ref.record]) if tiles is not None else 0, regions, len(ref.regions)
+        epoch, row = self.stream.locate(place)
+        source, record = int(epoch.source[row]), int(epoch.record[row])
+        tiles = self.stream.extents[source].tiles
+        regions = self.sources[source].kind == "regions"
+        return int(tiles[record]) if tiles is not None else 0, regions, int(epoch.size[row])
 
     def __getitem__(self, place: int) -> Sample:
         """The sample at a place of the stream, or another of its epoch if that is bad.

@@ -1,8 +1,9 @@
-"""transformers' Trainer over our batches: what it is told, and the few places where it is led another way."""
+"""transformers' Trainer over our batches, and the few places where it is led another way."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,47 +31,8 @@ from pdlm_cli.training.run_folder import RunFolder
 from pdlm_cli.training.samples import Sample, Samples, settle_worker
 from pdlm_cli.training.sharding import gathered, is_sharded
 from pdlm_cli.training.start import parameter_groups, recompute_activations
-from pdlm_cli.training.zero import deepspeed_configuration, on_cpu
-
-
-def training_arguments(job: TrainJob, folder: RunFolder, steps: int, processes: int) -> TrainingArguments:
-    """The job in the Trainer's words. Order of samples, batches and noise are not left to it."""
-    sharded = job.strategy == "fsdp2" and processes > 1
-    return TrainingArguments(
-        output_dir=str(folder.checkpoints),
-        max_steps=steps,
-        per_device_train_batch_size=job.micro_batch,
-        gradient_accumulation_steps=job.accumulation(processes),
-        learning_rate=job.optimizer.lr,
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(job.optimizer.warmup * steps),
-        max_grad_norm=job.optimizer.clip,
-        bf16=job.precision == "bf16" and job.deepspeed is None,  # whose engine casts by itself
-        logging_steps=job.report.log,
-        logging_nan_inf_filter=False,
-        eval_strategy="steps" if job.report.eval else "no",
-        eval_steps=job.report.eval or None,
-        save_steps=job.report.save,
-        save_total_limit=job.report.keep,
-        report_to=[name for name in job.report.to if name != "tensorboard"] or "none",
-        seed=job.seed % 2**32,
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        use_cpu=on_cpu(job),
-        ddp_find_unused_parameters=job.objective == "words",  # which pass by the decoder's blocks
-        fsdp="full_shard" if sharded else None,
-        fsdp_config=dict(FSDP2) if sharded else None,
-        deepspeed=deepspeed_configuration(job),
-    )
-
 
 SCHEDULER = "scheduler.pt"
-FSDP2 = {
-    "version": 2,
-    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-    "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"],
-    "state_dict_type": "SHARDED_STATE_DICT",  # so that a run can go on with another number of processes
-}
 
 
 @dataclass(frozen=True)
@@ -112,7 +74,7 @@ class PdlmTrainer(Trainer):
         )
         self.loss_is_scaled_for_ga = False  # the loss is the mean of a micro-batch
         self.remove_callback(PrinterCallback)
-        self.add_callback(Watcher(parts.meter, parts.stop))
+        self.add_callback(Watcher(parts))
 
     def get_train_dataloader(self) -> DataLoader[Sample]:
         """Not prepared by accelerate, which would share batches out among processes once more."""
@@ -125,8 +87,10 @@ class PdlmTrainer(Trainer):
             worker_init_fn=settle_worker,
         )
 
-    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], None]:
-        return [next(epoch_iterator) for _ in range(num_batches)], None
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[TrainingBatch], num_batches: int, device: torch.device
+    ) -> tuple["Forwards", None]:
+        return Forwards(epoch_iterator, num_batches), None
 
     def _prepare_inputs(self, inputs: TrainingBatch) -> TrainingBatch:
         return inputs.to(self.args.device)
@@ -134,14 +98,16 @@ class PdlmTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: TrainingBatch, return_outputs: bool = False, num_items_in_batch: None = None
     ) -> Tensor:
-        self.parts.bad.note(len(inputs.places), inputs.problems)
-        processes = self.args.world_size
-        self.parts.meter.add(inputs.tokens * processes, self.floating_point_ops(inputs) * processes)
+        self.parts.bad.note(inputs.problems)
         loss: Tensor = model(inputs.batch, inputs.aim)
         return loss
 
     def floating_point_ops(self, inputs: TrainingBatch) -> float:
-        return batch_flops(self.plain_model, inputs)
+        """Asked for once a forward, with the batch as it still lies in host memory: to count what lies on a device
+        would wait for all that it has to do."""
+        flops, processes = batch_flops(self.plain_model, inputs), self.args.world_size
+        self.parts.meter.add(inputs.tokens * processes, flops * processes)
+        return flops
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -155,13 +121,14 @@ class PdlmTrainer(Trainer):
         """Loss and captions of the held-out samples. Every process computes them all, which sharded weights need."""
         held_out = self.parts.held_out
         assert held_out is not None
-        metrics = held_out.losses(self.model_wrapped, self.args.device)
-        writer, sharded = self.args.process_index == 0, is_sharded(self.plain_model)
-        if self.parts.job.objective != "words" and (writer or sharded):  # shards are gathered by all together
-            folder = self.parts.folder.samples if writer else None
-            cache = "none" if sharded else "auto"  # with one, parts of blocks are called by themselves
-            with gathered(self.plain_model):
-                metrics |= held_out.write_captions(self.plain_model, folder, self.state.global_step, cache)
+        with self.parts.meter.aside():
+            metrics = held_out.losses(self.model_wrapped, self.args.device)
+            writer, sharded = self.args.process_index == 0, is_sharded(self.plain_model)
+            if self.parts.job.objective != "words" and (writer or sharded):  # shards are gathered by all together
+                folder = self.parts.folder.samples if writer else None
+                cache = "none" if sharded else "auto"  # with one, parts of blocks are called by themselves
+                with gathered(self.plain_model):
+                    metrics |= held_out.write_captions(self.plain_model, folder, self.state.global_step, cache)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -172,11 +139,13 @@ class PdlmTrainer(Trainer):
             return
         if "loss" in logs:
             logs |= self.parts.meter.read()
-            if not math.isfinite(logs["loss"]):
-                raise DeviceError(
-                    f"the loss is {logs['loss']} at step {self.state.global_step}; go on from the last checkpoint with "
-                    "--resume, or with a lower optimizer.lr in another output"
-                )
+            # The gradient too: its step is taken by now, the loss would only tell after the checkpoint that follows.
+            for name, said in {"loss": "loss", "grad_norm": "norm of the gradient"}.items():
+                if not math.isfinite(logs.get(name, 0.0)):
+                    raise DeviceError(
+                        f"the {said} is {logs[name]} at step {self.state.global_step}; go on from the last checkpoint "
+                        "with --resume, or with a lower optimizer.lr in another output"
+                    )
         self.state.epoch = self._epoch()
         super().log(logs)
         if self.args.process_index == 0:
@@ -202,17 +171,18 @@ class PdlmTrainer(Trainer):
             self.plain_model.save_pretrained(folder, state_dict=state_dict)
 
     def _save_checkpoint(self, model: nn.Module, trial: None) -> None:
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            if self.is_fsdp_enabled:
-                self.plain_model.config.save_pretrained(checkpoint)
-                self.plain_model.tokens.tokenizer.save_pretrained(checkpoint)
-            bad = self.parts.bad
-            facts = {"step": self.state.global_step, "samples_seen": bad.seen, "bad_samples": bad.bad}
-            self.parts.folder.mark_complete(checkpoint, facts)
-            log.info("wrote %s", checkpoint, extra={"facts": {"event": "checkpoint", **facts}})
+        with self.parts.meter.aside():
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+                if self.is_fsdp_enabled:
+                    self.plain_model.config.save_pretrained(checkpoint)
+                    self.plain_model.tokens.tokenizer.save_pretrained(checkpoint)
+                bad = self.parts.bad
+                facts = {"step": self.state.global_step, "samples_seen": bad.seen, "bad_samples": bad.bad}
+                self.parts.folder.mark_complete(checkpoint, facts)
+                log.info("wrote %s", checkpoint, extra={"facts": {"event": "checkpoint", **facts}})
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Nothing: the model had the weights of the checkpoint before it was wrapped."""
@@ -240,27 +210,45 @@ class PdlmTrainer(Trainer):
         self.plain_model.save_pretrained(folder, state_dict=state)
 
 
-class Watcher(TrainerCallback):
-    """After every step: the bar, and whether a signal asks to stop."""
+class Forwards:
+    """The batches of a step, `count` of them, each taken when its turn comes: every tensor that a worker hands over
+    keeps a file open and its memory shared, and a step may have hundreds of forwards."""
 
-    def __init__(self, meter: Meter, stop: StopSignals) -> None:
-        self.meter, self.stop = meter, stop
+    def __init__(self, batches: Iterator[TrainingBatch], count: int) -> None:
+        self.batches, self.count = batches, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        return islice(self.batches, self.count)
+
+
+class Watcher(TrainerCallback):
+    """How often a run reports; after every step the bar, bad samples, and whether a signal asks to stop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        state.compute_steps(args, state.max_steps)  # of this run's job: a checkpoint holds those of the run before
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        self.meter.step(state.global_step)
-        if self._asked(args):
+        self.parts.meter.step(state.global_step)
+        stop, bad = self._of_all_processes(args, int(self.parts.stop.received is not None), self.parts.bad.noted)
+        self.parts.bad.count(self.parts.job.batch, bad)
+        if stop:
             control.should_save = control.should_training_stop = True
         # What is logged is the mean since the last time; cut where a resumed run will start counting, too.
         control.should_log = control.should_log or control.should_save
         return control
 
-    def _asked(self, args: TrainingArguments) -> bool:
-        """Whether any process got a signal: all must stop after the same step."""
-        received = self.stop.received is not None
+    def _of_all_processes(self, args: TrainingArguments, *counts: int) -> tuple[int, ...]:
+        """Their sums: all must stop after the same step, on a signal to any of them and for the same reason."""
         if args.world_size == 1:
-            return received
-        flag = torch.tensor(int(received), device=args.device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return bool(flag.item())
+            return counts
+        sums = torch.tensor(counts, device=args.device)
+        dist.all_reduce(sums)
+        return tuple(sums.tolist())

@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pdlm_cli import strict_json
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.training.job import TrainJob
@@ -28,22 +26,13 @@ def check_deepspeed(job: TrainJob, checkpoint: Path | None, processes: int) -> N
         raise ConfigError(f"deepspeed: {checkpoint} goes on with {shares} processes, as it began; found {processes}")
 
 
-def on_cpu(job: TrainJob) -> bool:
-    """Whether the job computes on the CPU. DeepSpeed is told: accelerate imports it wherever it is installed, and it
-    would say on stdout that it finds no other device."""
-    cpu = job.device == "cpu" or not torch.accelerator.is_available()
-    if cpu:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    return cpu
-
-
-def deepspeed_configuration(job: TrainJob) -> dict[str, Any] | None:
+def deepspeed_configuration(job: TrainJob, *, cpu: bool) -> dict[str, Any] | None:
     """What the file and the job say together; transformers' Trainer replaces each "auto". Raises ConfigError."""
     if job.deepspeed is None:
         return None
     if "LOCAL_RANK" not in os.environ:
         raise ConfigError("deepspeed: expected torchrun to start it; torchrun --nproc-per-node 1 starts one process")
-    if on_cpu(job):
+    if cpu:
         import deepspeed
 
         # A kernel for sums over processes in inference, minutes of a C++ compiler.

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from pdlm_cli.logs import RunLog
 from pdlm_cli.main import main
 from pdlm_cli.training.curves import draw_curves
 from tests.training.support import job, losses, squares, train
@@ -30,6 +31,16 @@ def test_what_was_done_twice_counts_once(tmp_path):
     events = [{"message": "starting"}, step(1, 4.0), step(2, 9.0), step(3, 8.0), step(2, 3.5), again, step(3, 3.0)]
     found = curves(write_log(tmp_path, events))
     assert found == {"training": [[1, 4.0], [2, 3.5], [3, 3.0]], "held out": [[2, 3.0]]}
+
+
+def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path):
+    folder = write_log(tmp_path, [step(1, 4.0)])
+    with (folder / "log.jsonl").open("ab") as log:
+        log.write('{"event": "step", "message": "ü'.encode()[:-1])
+    RunLog(folder / "log.jsonl").close()  # which ends it, so that its own lines are whole
+    with (folder / "log.jsonl").open("a") as log:
+        log.write(json.dumps(step(2, 3.0)) + "\n")
+    assert curves(folder) == {"training": [[1, 4.0], [2, 3.0]]}
 
 
 def test_a_run_is_drawn(tmp_path):

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from model.pdlm import load_model
 from pdlm_cli.errors import ConfigError
+from pdlm_cli.training.arguments import training_arguments
 from pdlm_cli.training.checkpoints import TRAINED
 from pdlm_cli.training.run_folder import RunFolder
-from pdlm_cli.training.trainer import training_arguments
 from pdlm_cli.training.zero import check_deepspeed
 from tests.cli.support import REPOSITORY
 from tests.training.support import (

@@ -11,14 +11,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.sizes import random_model
 from model.words import Both, caption_words
 from pdlm_cli.training import meter as meters
-from pdlm_cli.training.collate import Collator
+from pdlm_cli.training import trainer
+from pdlm_cli.training.collate import Collator, TrainingBatch
 from pdlm_cli.training.flops import batch_flops
 from pdlm_cli.training.job import Lora, Optimizer
 from pdlm_cli.training.lora import add_adapters
-from pdlm_cli.training.meter import Meter
+from pdlm_cli.training.meter import Meter, peak_flops
 from pdlm_cli.training.samples import Samples
 from pdlm_cli.training.start import freeze
-from tests.training.support import job, squares
+from tests.training.support import job, squares, train
 
 WITH_PARAMETERS = ("mm", "addmm", "convolution", "convolution_backward")  # not attention, nor sums over footprints
 
@@ -63,6 +64,19 @@ def test_words_beside_captions_count_for_the_head_alone(tmp_path):
     assert batch_flops(model, both) - batch_flops(model, inputs) == head * len(words.present)
 
 
+def test_a_forward_is_counted_once_and_where_its_batch_was_made(tmp_path, monkeypatch):
+    counted = []
+
+    def count(model, inputs) -> float:
+        counted.append(inputs.places)
+        return batch_flops(model, inputs)
+
+    monkeypatch.setattr(trainer, "batch_flops", count)
+    monkeypatch.setattr(TrainingBatch, "to", lambda self, device: replace(self, places=(-1,)))
+    assert train(job(squares(tmp_path / "data", 3), tmp_path / "out", max_steps=2)) == 0
+    assert sorted(place for places in counted for place in places) == list(range(8))
+
+
 def test_utilisation_is_work_by_time_and_peak(monkeypatch):
     clock = iter([10.0, 12.0])
     monkeypatch.setattr(meters.time, "perf_counter", lambda: next(clock))
@@ -70,6 +84,22 @@ def test_utilisation_is_work_by_time_and_peak(monkeypatch):
     meter.add(tokens=6, flops=40.0)
     meter.add(tokens=2, flops=20.0)
     assert meter.read() == {"tokens_per_second": 4.0, "flop_utilisation": 0.3}
+
+
+def test_evaluations_and_checkpoints_do_not_slow_the_steps_down(monkeypatch):
+    clock = iter([10.0, 11.0, 18.0, 19.0])
+    monkeypatch.setattr(meters.time, "perf_counter", lambda: next(clock))
+    meter = Meter(Console(), bar=False, total=9, done=0, peak_flops=None)
+    meter.add(tokens=8, flops=0.0)
+    with meter.aside():
+        pass
+    assert meter.read() == {"tokens_per_second": 4.0}
+
+
+def test_cards_of_one_chip_have_peaks_of_their_own():
+    assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12
+    assert peak_flops("NVIDIA H100 PCIe") == 756e12
+    assert peak_flops("Tesla T4") is None
 
 
 def test_the_bar_tells_loss_speed_utilisation_and_time_left():

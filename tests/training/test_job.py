@@ -83,6 +83,14 @@ def test_committed_stages_have_the_papers_values(stage, lr, batch, tokens, froze
         ("epochs=1", "expected either epochs or max_steps, found both"),
         ("max_steps=null", "expected either epochs or max_steps, found none"),
         ("report.eval=5", r"report\.eval: expected data\.held_out"),
+        (
+            "data.held_out=[{scenes: {pictures: 3}}]",
+            "held_out: expected scenes of split val or test, found train",
+        ),
+        (
+            "data.sources=[{scenes: {pictures: 3, split: test}}]",
+            r"data\.sources: expected scenes of split train, found test",
+        ),
         ("output.deeper=1", r"output\.deeper: output has no part 'deeper'"),
         ("data.sources.3.path=x", r"data\.sources has no part '3'"),
         ("output", "expected key=value, found 'output'"),

@@ -30,7 +30,9 @@ def test_groups_cover_every_region_once(counts, most, seed, number):
         (ref.record, region) for ref in samples([extent(counts, most=most)], seed, number) for region in ref.regions
     )
     assert seen == [(record, region) for record, count in enumerate(counts) for region in range(count)]
-    assert all(1 <= len(ref.regions) <= most for ref in samples([extent(counts, most=most)], seed, number))
+    sizes = [len(ref.regions) for ref in samples([extent(counts, most=most)], seed, number)]
+    assert all(1 <= size <= most for size in sizes)
+    assert plan_epoch([extent(counts, most=most)], seed, number).size.tolist() == sizes
 
 
 def test_every_size_of_group_is_as_likely_and_regions_are_shuffled():

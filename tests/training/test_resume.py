@@ -3,7 +3,10 @@
 As processes, because kernels round differently for other memory, of which a test process has its own share.
 """
 
+import json
+import shutil
 import signal
+import sys
 
 import pytest
 import torch
@@ -24,6 +27,7 @@ from tests.training.support import (
 )
 from tests.training.test_mixed import mixed_sources
 
+LAST = "checkpoints/checkpoint-3/complete.json"
 KINDS = {
     "plain": {},
     "lora": {"lora": {"rank": 4, "dropout": 0.2}, "optimizer": {"lr": 3e-3, "freeze": ["vision"]}},
@@ -65,7 +69,11 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path, kind):
         changes["data"] = {"sources": sources, "held_out": sources, "caption_length": 6, "workers": 0}
         changes["report"] = {"log": 1, "save": 100, "eval": 3, "samples": 2, "steps": 3, "to": []}
     running = {
-        strategy: start(job_values(data, tmp_path / strategy, strategy=strategy, **changes), tmp_path, before=TORCHRUN)
+        strategy: start(
+            job_values(data, tmp_path / strategy, strategy=strategy, micro_batch=1, **changes),
+            tmp_path,
+            before=TORCHRUN,
+        )
         for strategy in ("ddp", "fsdp2")
     }
     assert train(job(data, tmp_path / "one", micro_batch=4, **changes)) == 0
@@ -133,8 +141,21 @@ def test_sharded_runs_compute_in_bf16_with_activations_recomputed(tmp_path):
     expected, found = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(found.values()) == pytest.approx(list(expected.values()), rel=0.03)
     assert torch.tensor(list(found.values())).isfinite().all()
+    assert not all((2**12 * loss).is_integer() for loss in found.values())  # rounded to bf16, they would be
     for step in (3, 6):  # captions and answers alike
         assert len(list((tmp_path / f"two/samples/step-{step:06d}").glob("*.png"))) == 4
+
+
+def test_machines_that_see_different_checkpoints_do_not_train_together(tmp_path):
+    first, other = tmp_path / "out-0", tmp_path / "out-1"
+    values = job_values(squares(tmp_path / "data", 3), first, max_steps=2, report={"log": 1, "save": 1, "to": []})
+    finish(start(values, tmp_path))
+    (first / "model").rename(tmp_path / "model")
+    shutil.copytree(first, other)
+    shutil.rmtree(other / "checkpoints/checkpoint-2")
+    own = ("--no-python", "bash", "-c", f'exec "$0" "$@" output={tmp_path}/out-$RANK', sys.executable)
+    said = finish(start(values, tmp_path, "--resume", before=(*TORCHRUN, *own)), code=1)
+    assert "would go on from step 1 here and from step 2 there" in said
 
 
 def test_a_run_that_fails_does_not_wait_for_its_workers(tmp_path):
@@ -145,3 +166,24 @@ def test_a_run_that_fails_does_not_wait_for_its_workers(tmp_path):
     assert "samples in a row cannot be used" in finish(start(values, tmp_path), code=4)
     values = interruptible(squares(tmp_path / "more", 10), tmp_path / "other", optimizer={"lr": 1e30, "clip": 0})
     assert "the loss is" in finish(start(values, tmp_path), code=6)
+
+
+def test_a_step_of_many_forwards_holds_few_files_open(tmp_path):
+    values = job_values(squares(tmp_path / "data", 6), tmp_path / "out", batch=24, micro_batch=1, max_steps=1)
+    values["data"]["workers"] = 1
+    few = ("bash", "-c", 'ulimit -n 160; exec "$0" "$@"', sys.executable)
+    finish(start(values, tmp_path, before=few))
+
+
+def test_bad_samples_are_those_of_all_processes(tmp_path):
+    data = squares(tmp_path / "data", 6, columns=2)
+    for number in (1, 4):
+        (tmp_path / f"data/{number}.png").write_bytes(b"no picture")
+    sources = {"sources": [{"path": str(data)}], "caption_length": 6, "workers": 0, "max_bad_share": 1.0}
+    changes = {"data": sources, "max_steps": 3, "report": {"log": 1, "save": 3, "to": []}}
+    running = start(job_values(data, tmp_path / "two", **changes), tmp_path, before=TORCHRUN)
+    assert train(job(data, tmp_path / "one", **changes)) == 0
+    finish(running)
+    one, two = (json.loads((tmp_path / name / LAST).read_text()) for name in ("one", "two"))
+    assert one == two
+    assert one["samples_seen"] == 12 and one["bad_samples"] > 0

@@ -1,16 +1,23 @@
 """Whole runs in this process: overfitted, accumulated, refused."""
 
 import json
+import os
+import shutil
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import TrainingArguments
 
-from model.pdlm import load_model
+from model.pdlm import PerceptionDLMBase, load_model
 from model.sizes import random_model
-from pdlm_cli.errors import ConfigError, InputError
+from pdlm_cli.errors import ConfigError, DeviceError, InputError
+from pdlm_cli.training.arguments import training_arguments
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.pictures import record_image, record_regions, region_pixels
+from pdlm_cli.training.run_folder import RunFolder
 from pdlm_cli.training.samples import Samples
 from pdlm_cli.training.start import recompute_activations
 from tests.training.support import (
@@ -75,7 +82,24 @@ def test_only_the_same_job_goes_on_in_a_folder(tmp_path):
         train(settings)
     with pytest.raises(ConfigError, match=r"optimizer\.lr"):
         train(job(data, tmp_path / "out", max_steps=1, optimizer={"lr": 1.0}), resume=True)
+    record = tmp_path / "out/job.json"
+    written = json.loads(record.read_text())
+    del written["word_share"], written["data"]["answer_padding"]  # as an earlier version wrote it
+    record.write_text(json.dumps(written))
     assert train(settings, resume=True) == 0  # finished already
+    record.write_text(json.dumps(written | {"words": 1}))
+    with pytest.raises(ConfigError, match=r"job\.json is of another version of pdlm: unknown field words"):
+        train(settings, resume=True)
+
+
+def test_a_resumed_run_reports_as_its_job_says_now(tmp_path):
+    data, out = squares(tmp_path / "data", 3), tmp_path / "out"
+    assert train(job(data, out, max_steps=4, report={"log": 2, "save": 2, "keep": 9, "to": []})) == 0
+    shutil.rmtree(out / "model")
+    shutil.rmtree(out / "checkpoints/checkpoint-4")
+    assert train(job(data, out, max_steps=4, report={"log": 1, "save": 1, "keep": 9, "to": []}), resume=True) == 0
+    assert list(losses(out)) == [2, 4, 3]
+    assert {path.name for path in (out / "checkpoints").iterdir()} == {f"checkpoint-{step}" for step in (2, 3, 4)}
 
 
 def test_too_many_bad_samples_stop_the_run(tmp_path):
@@ -155,3 +179,69 @@ def test_a_model_is_written_in_the_precision_of_its_export(tmp_path):
     full, half = weights(tmp_path / "full"), weights(tmp_path / "half")
     assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in full.items())
     assert json.loads((tmp_path / "half/model/config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_trained_model_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done, plain, rename = [], os.fsync, Path.rename
+
+    def fsync(handle) -> None:
+        done.append(os.stat(handle).st_ino)
+        plain(handle)
+
+    def renamed(path, target):
+        assert {part.stat().st_ino for part in (path, *path.rglob("*"))} <= set(done)
+        done.append(target.name)
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", renamed)
+    assert train(job(squares(tmp_path / "data", 3), tmp_path / "out", max_steps=1)) == 0
+    assert done[-2:] == ["model", (tmp_path / "out").stat().st_ino]
+
+
+def test_no_checkpoint_is_written_after_a_gradient_that_is_no_number(tmp_path, monkeypatch):
+    plain = PerceptionDLMBase.text_loss
+    # sqrt has no slope at 0, so the loss is what it was, and the gradient is not.
+    monkeypatch.setattr(PerceptionDLMBase, "text_loss", lambda *given: (loss := plain(*given)) + (loss * 0).sqrt())
+    with pytest.raises(DeviceError, match="the norm of the gradient is nan at step 1"):
+        train(job(squares(tmp_path / "data", 3), tmp_path / "out", report={"log": 9, "save": 1, "to": []}))
+    assert not list((tmp_path / "out/checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "the device is out of memory; try a smaller micro_batch"),
+        (RuntimeError("NCCL error in: NCCLUtils.hpp:317, unhandled cuda error"), "the device failed: NCCL error"),
+    ],
+)
+def test_a_device_that_fails_is_no_bug(tmp_path, monkeypatch, error, message):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(PerceptionDLMBase, "text_loss", fail)
+    with pytest.raises(DeviceError, match=message):
+        train(job(squares(tmp_path / "data", 3), tmp_path / "out"))
+
+
+def test_a_process_of_its_own_takes_one_of_several_gpus(tmp_path, monkeypatch):
+    found = TrainingArguments.__dict__["_setup_devices"]
+
+    @cached_property
+    def two(self: TrainingArguments) -> torch.device:
+        device: torch.device = found.func(self)
+        self._n_gpu = 2
+        return device
+
+    two.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", two)
+    settings = job(squares(tmp_path / "data", 3), tmp_path / "out", micro_batch=2)
+    arguments = training_arguments(settings, RunFolder(tmp_path / "out", writer=True), steps=2, processes=1)
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 2)
+
+
+def test_shards_of_gradients_are_kept_from_forward_to_forward_not_the_whole(tmp_path):
+    for strategy, at_each in {"fsdp2": {"sync_each_batch": True}, "ddp": None}.items():
+        settings = job(squares(tmp_path / "data", 3), tmp_path / "out", micro_batch=1, strategy=strategy)
+        arguments = training_arguments(settings, RunFolder(tmp_path / "out", writer=True), steps=2, processes=2)
+        assert arguments.accelerator_config.gradient_accumulation_kwargs == at_each

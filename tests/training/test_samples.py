@@ -186,10 +186,10 @@ def test_files_that_are_no_training_data_are_refused(tmp_path, content, message)
 
 def test_bad_samples_stop_a_run_only_once_their_share_means_something():
     bad = BadSamples(0.1)
-    bad.note(1, ["first"])
-    bad.note(FIRST_LOOK - 2, ["x"] * 9)
+    bad.count(1, bad=1)
+    bad.count(FIRST_LOOK - 2, bad=9)
     with pytest.raises(InputError, match=r"11 bad samples among 100: more than data\.max_bad_share 10\.00%"):
-        bad.note(1, ["last"])
+        bad.count(1, bad=1)
 
 
 def test_data_must_fit_the_model(tmp_path):

@@ -49,6 +49,16 @@ def test_a_batch_equals_its_samples_one_by_one(tmp_path):
     torch.testing.assert_close(MODEL(together.batch, together.aim), expected)
 
 
+def test_the_loss_is_taken_in_fp32_under_autocast(tmp_path):
+    found, collate = samples_of(tmp_path, 2)
+    words = collate(found).aim
+    logits = torch.randn(words.present.shape, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = words.loss(logits)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, words.loss(logits))
+
+
 def test_only_the_prompted_tower_the_connector_and_the_head_learn(tmp_path):
     found, collate = samples_of(tmp_path, 2)
     inputs = collate(found)
