@@ -16,14 +16,14 @@ from model.layout import check_room, plan_pass
 from model.preprocess import PreparedPass
 from model.rules import Denoised, Rule, denoise
 from model.sampling import Sampling
-from model.stream import CaptionStream
+from model.stream import CaptionStream, Show
 from model.tokens import Tokens
 
 if TYPE_CHECKING:  # the model calls this module
     from model.pdlm import PerceptionDLM
 
-# Told of the slots of every caption of a batch, as they are before the first step and after each: ids by pass and by
-# mask of the pass, the mask token where nothing is written.
+# Told of the slots of every caption, as they are before the first step and after each: ids by pass and by mask of the
+# pass, the mask token where nothing is written.
 Watch = Callable[[list[list[list[int]]]], None]
 
 NAN_LOGITS = "the model gave NaN or infinite logits; if it does so often, try another dtype (bf16 or fp32)"
@@ -113,52 +113,53 @@ def caption_passes(
     """
     settings.check(model.config)
     lanes = lanes or max(1, len(passes))
+    show = _show_all(passes, [model.tokens.mask] * settings.length, watch) if watch is not None else None
     if settings.streams(model.config):
-        return _stream(model, passes, settings, watch, lanes)
-    batches = [passes[start : start + lanes] for start in range(0, len(passes), lanes)]
-    return [output for batch in batches for output in _caption_batch(model, batch, settings, watch)]
+        return _stream(model, passes, settings, show, lanes)
+    starts = range(0, len(passes), lanes)
+    batches = [_caption_batch(model, passes[start : start + lanes], settings, show, start) for start in starts]
+    return [output for batch in batches for output in batch]
 
 
-def _stream(
-    model: "PerceptionDLM",
-    passes: Sequence[PreparedPass],
-    settings: DecodeSettings,
-    watch: Watch | None,
-    lanes: int,
-) -> list[PassCaptions]:
-    slots = [[[model.tokens.mask] * settings.length for _ in prepared.order] for prepared in passes]
+def _show_all(passes: Sequence[PreparedPass], blank: list[int], watch: Watch) -> Show:
+    """Tells `watch` of all passes, of which those that are not on the device are as they were left."""
+    slots = [[blank for _ in prepared.order] for prepared in passes]
 
     def show(on_device: dict[int, list[list[int]]]) -> None:
-        assert watch is not None
         for index, own in on_device.items():
             slots[index] = list(own)
         watch([[own[slot] for slot in prepared.slots] for own, prepared in zip(slots, passes, strict=True)])
 
+    return show
+
+
+def _stream(
+    model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings, show: Show | None, lanes: int
+) -> list[PassCaptions]:
     regions = model.config.regions
     assert regions is not None
     sampling = settings.sampling(_banned(model.tokens, regions, settings))
-    stream = CaptionStream(
-        model,
-        settings.rule(regions.budget),
-        sampling,
-        settings.length,
-        settings.prompt,
-        lanes,
-        show if watch is not None else None,
-    )
+    rule, length, prompt = settings.rule(regions.budget), settings.length, settings.prompt
+    stream = CaptionStream(model, rule, sampling, length, prompt, lanes, show)
     outputs = dict(stream.run(passes))
     return [outputs[index] for index in range(len(passes))]
 
 
 @torch.inference_mode()
 def _caption_batch(
-    model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings, watch: Watch | None
+    model: "PerceptionDLM", passes: Sequence[PreparedPass], settings: DecodeSettings, show: Show | None, first: int
 ) -> list[PassCaptions]:
+    """first: number of the first of these passes among all."""
+
+    def show_rows(captions: Tensor) -> None:
+        if show is not None:
+            show(dict(enumerate(captions.tolist(), first)))
+
     started = now(model.device)
     batch = plan_batch(model, passes, settings)
     embeds = model.embed(batch)
     encoded = now(model.device)
-    result = denoise_batch(model, batch, embeds, passes, settings, watch)
+    result = denoise_batch(model, batch, embeds, passes, settings, show_rows)
     decoded = now(model.device)
 
     shape = batch.slots.shape
@@ -201,9 +202,10 @@ def denoise_batch(
     embeds: Tensor,
     passes: Sequence[PreparedPass],
     settings: DecodeSettings,
-    watch: Watch | None = None,
+    show: Callable[[Tensor], None] = lambda captions: None,
 ) -> Denoised:
-    """Tokens of all slots; pools are captions or passes, as the checkpoint's step budget says."""
+    """Tokens of all slots; pools are captions or passes, as the checkpoint's step budget says. show: told of the
+    captions (B, R, G) before the first step and after each."""
     regions = model.config.regions
     assert regions is not None
     shape = batch.slots.shape
@@ -214,19 +216,15 @@ def denoise_batch(
 
     captions = slot_logits(model, batch, embeds, settings.cache, settings.cfg_scale)
 
-    def show(canvas: Tensor) -> None:
-        if watch is not None:
-            rows = canvas.view(shape).tolist()
-            watch([[rows[row][slot] for slot in prepared.slots] for row, prepared in enumerate(passes)])
-
     def logits_fn(canvas: Tensor) -> Tensor:
-        show(canvas)  # a step begins with what the one before has left
-        return captions(canvas.view(shape)).view(*pools, -1)
+        slots = canvas.view(shape)
+        show(slots)  # a step begins with what the one before has left
+        return captions(slots).view(*pools, -1)
 
     sampling = settings.sampling(_banned(model.tokens, regions, settings))
     generators = _generators(passes, shape[1]) if settings.temperature > 0 else None
     result = denoise(logits_fn, canvas, mask, settings.rule(regions.budget), sampling, generators)
-    show(result.tokens)
+    show(result.tokens.view(shape))
     return result
 
 

@@ -62,6 +62,21 @@ def test_every_step_can_be_watched_without_a_difference(sampler):
         assert seen[-1][index][: len(caption.tokens)] == caption.tokens
 
 
+@pytest.mark.parametrize("regions", [ISOLATED, RELEASED], ids=["isolated", "released"])
+def test_passes_that_are_not_on_the_device_can_be_watched_too(regions):
+    """Seven regions in two passes, one after the other: what waits is blank, what is done stays as it is."""
+    model = tiny(regions)
+    seen = []
+    captions = model.caption(
+        picture(300, 200), boxes(300, 200, 7), watch=seen.append, steps=2, length=4, sampler="topk", batch_size=1
+    )
+    assert all(sorted(state) == list(range(7)) for state in seen)
+    left = [sum(ids.count(model.tokens.mask) for ids in state.values()) for state in seen]
+    assert left == [7 * 4, 4 * 2 + 3 * 4, 3 * 4, 3 * 4, 3 * 2, 0]
+    for index, caption in enumerate(captions):
+        assert seen[-1][index][: len(caption.tokens)] == caption.tokens
+
+
 def test_masks_of_another_size_are_refused():
     with pytest.raises(ValueError, match="as the picture is"):
         tiny(ISOLATED).caption(picture(300, 200), boxes(200, 200, 1))
