@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from model.sampling import LogitsFn, Prediction, Sampling, predict
+from model.sampling import NEVER, LogitsFn, Prediction, Sampling, predict
 
 POLL = {"cpu": 1, "cuda": 4}  # steps between looks at what is done; a look waits for the device
 SAMPLERS = ("remask", "topk", "threshold", "factor", "entropy")
@@ -141,7 +141,8 @@ def _chosen(guess: Prediction, masked: Tensor, total: Tensor, step: Tensor, rule
         ordered = doubt.sort(dim=1, stable=True).values
         count = (ordered.cumsum(dim=1) - ordered <= rule.entropy).sum(dim=1)
         return _rank(doubt, descending=False) < torch.maximum(share, count)[:, None]
-    rank = _rank(guess.certainty.masked_fill(~masked, float("-inf")), descending=True)
+    # What was drawn against all odds, with a certainty of -inf, still comes before what is not to be written.
+    rank = _rank(guess.certainty.clamp(min=NEVER).masked_fill(~masked, float("-inf")), descending=True)
     if rule.sampler == "topk":
         return rank < share[:, None]
     probability = guess.certainty.exp()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 LogitsFn = Callable[[Tensor], Tensor]
-NEVER = -1e4  # in place of the logarithm of 0, where it is about to be multiplied with 0
+NEVER = -1e4  # in place of the logarithm of 0, where infinity would not do
 
 
 @dataclass(frozen=True)

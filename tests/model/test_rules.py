@@ -197,6 +197,17 @@ def test_banned_tokens_are_never_written():
         assert not torch.isin(result.tokens, banned).any()
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_tokens_drawn_against_all_odds_are_written_too(sampler):
+    """At a high temperature the second token is drawn half of the time, although its probability is 0 in fp32."""
+    logits = torch.tensor([200.0, 0.0]).expand(2, 8, 2)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    sampling = Sampling(temperature=1e6)
+    result = denoise(lambda _: logits, torch.full((2, 8), MASK), MASK, Rule(sampler, 4), sampling, generators)
+    assert result.confidence.isneginf().any()
+    assert not (result.tokens == MASK).any()
+
+
 def written(rule: Rule, certainty: list[float], entropy: list[float] | None = None) -> list[int]:
     """Slots that the first step writes."""
     pools = Pools.start(torch.full((1, len(certainty)), MASK), MASK)
