@@ -58,8 +58,8 @@ class Conversation:
         with model_errors():
             layout = plan_conversation(model.tokens, model.config, [*self.turns, (asked, blank)])
             found = answer_layout(model, [self.image], layout, self.settings)
-        if self.remember:
-            self.turns.append((asked, found.tokens))
+        if self.remember:  # but for what would stand for a picture, should the model have written it
+            self.turns.append((asked, [token for token in found.tokens if token != model.tokens.image]))
         return Answer(
             question,
             found.text,

@@ -19,6 +19,7 @@ from model.layout import plan_conversation
 from model.pdlm import load_model
 from model.preprocess import prepare_image
 from pdlm_cli import checkpoints
+from pdlm_cli.chatting import Conversation
 from pdlm_cli.main import main
 from tests.cli.support import CHECKPOINT, REPOSITORY
 
@@ -58,6 +59,17 @@ def test_each_question_is_asked_after_those_before_it(checkpoint: Path) -> None:
     fresh = answer_question(model, image, "How many?", SETTINGS)
     assert (forgotten["answer"], forgotten["mean_confidence"]) == (fresh.text, round(fresh.mean_confidence, 4))
     assert forgotten["mean_confidence"] != second["mean_confidence"]
+
+
+def test_an_answer_with_the_token_of_pictures_shows_none_to_the_next_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(CHECKPOINT, dtype=torch.float32, device=torch.device("cpu"))
+    logits = model.logits
+    monkeypatch.setattr(
+        model, "logits", lambda *hidden: logits(*hidden).index_fill(-1, torch.tensor(model.tokens.image), 1e3)
+    )
+    with Image.open(PHOTO) as photo:
+        talk = Conversation(model, prepare_image(photo.convert("RGB"), model.config), SETTINGS, remember=True)
+    assert [talk.ask("What?").tokens for _ in range(2)] == [SETTINGS.length] * 2
 
 
 def test_questions_of_stdin_are_answered_line_by_line() -> None:
