@@ -35,8 +35,10 @@ def pick_device(name: str) -> Any:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(f"cuda:{name}" if name.isdecimal() else name)
-    except RuntimeError as error:
-        raise ConfigError(f"--device {name!r} is no device; expected auto, cpu, cuda or cuda:0") from error
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):  # torch knows many more, which nothing here was made for
+        raise ConfigError(f"--device {name!r} is no device; expected auto, cpu, cuda or cuda:0")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise ConfigError(

@@ -235,6 +235,7 @@ def test_devices_and_their_limits_reach_the_workers(
         (["--model", "."], 2, "config.json"),
         (["--model", str(REPOSITORY / "tests/data/chat/checkpoint")], 2, "image-level"),
         (["--device", "toaster"], 2, "--device"),
+        (["--device", "mps"], 2, "--device"),
         (["--device", "cuda"], 2, "--device"),
         (["--cache", "exact"], 2, "isolated"),
         (["--prompt", "What? " * 9000], 2, "the model reads at most 16,384"),
