@@ -27,6 +27,7 @@ class Patience:
     """
 
     FIRST_S, FRESH_S, LEAST_S, TIMES = 3600.0, 600.0, 120.0, 20.0
+    FOREVER_S = 1e9  # thirty years; not much more can be counted by the kernel's alarm
 
     def __init__(self, pass_s: float | None) -> None:
         """pass_s: seconds a pass may take, None to judge by those that were seen."""
@@ -35,7 +36,7 @@ class Patience:
 
     def limit_s(self, passes: int, *, fresh: bool) -> float:
         if self._pass_s is not None:
-            return self._pass_s * passes
+            return min(self._pass_s * passes, self.FOREVER_S)
         if self._slowest is None:
             return self.FIRST_S * passes
         usual = max(self.LEAST_S, self.TIMES * self._slowest) * passes

@@ -1,5 +1,7 @@
 """What is done about a failure, with workers that follow a script in place of processes."""
 
+import math
+import signal
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -11,6 +13,7 @@ from pdlm_cli.devices.faults import parse
 from pdlm_cli.devices.messages import Done, Start
 from pdlm_cli.devices.process import WorkerLost
 from pdlm_cli.devices.recovery import Device, Patience
+from pdlm_cli.devices.worker import GRACE_S
 from pdlm_cli.engine import PassFailure
 from pdlm_cli.errors import ConfigError, DeviceError, OutOfDeviceMemory
 
@@ -203,6 +206,8 @@ def test_patience_grows_with_what_was_seen() -> None:
     patience = Patience(7.0)
     patience.saw(1, 100.0)
     assert patience.limit_s(3, fresh=True) == patience.limit_s(3, fresh=False) == 21.0
+    signal.alarm(math.ceil(Patience(math.inf).limit_s(3, fresh=False)) + GRACE_S)  # can be set
+    signal.alarm(0)
 
 
 def test_every_batch_has_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
