@@ -9,7 +9,7 @@ from torch import Tensor
 from model.batch import collate_images
 from model.captions import Caption, cut_caption
 from model.decode import NAN_LOGITS
-from model.denoiser import check_cache, slot_logits
+from model.denoiser import check_cache, check_scale, slot_logits
 from model.layout import Layout, check_room, plan_chat
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import PreparedImage
@@ -41,6 +41,7 @@ class ChatSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         check_cache(self.cache, CHAT_CACHES)
+        check_scale(self.cfg_scale)
         Rule(self.sampler, steps_of_block(self.length, self.block, self.steps))
         self.sampling()
 

@@ -11,7 +11,7 @@ from model.batch import Batch, collate_passes, plan_blank
 from model.captions import PassCaptions, cut_caption
 from model.clock import now
 from model.config import PerceptionDLMConfig, RegionConfig
-from model.denoiser import CACHES, check_cache, slot_logits
+from model.denoiser import CACHES, check_cache, check_scale, slot_logits
 from model.layout import check_room, plan_pass
 from model.preprocess import PreparedPass
 from model.rules import Denoised, Rule, denoise
@@ -61,8 +61,7 @@ class DecodeSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         check_cache(self.cache, CACHES)
-        if self.cfg_scale < 0:
-            raise ValueError(f"expected cfg_scale >= 0, found {self.cfg_scale}")
+        check_scale(self.cfg_scale)
         self.rule("isolated")
         self.sampling()
 

@@ -30,6 +30,12 @@ def check_cache(cache: str, kinds: Sequence[str]) -> None:
         raise ValueError(f"cache must be one of {', '.join(kinds)} or refresh=K, found {cache!r}")
 
 
+def check_scale(cfg_scale: float) -> None:
+    """Raises ValueError."""
+    if not cfg_scale >= 0:  # which NaN is not
+        raise ValueError(f"expected cfg_scale >= 0, found {cfg_scale}")
+
+
 def slot_logits(model: "PerceptionDLMBase", batch: Batch, embeds: Tensor, cache: str, cfg_scale: float) -> LogitsFn:
     """Logits (B, R, G, V) for captions (B, R, G), with classifier-free guidance where `cfg_scale` is above 0.
 

@@ -44,7 +44,7 @@ class Rule:
             raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, found {self.sampler!r}")
         if self.steps < 1 or self.stable < 0:
             raise ValueError(f"expected steps >= 1 and stable >= 0, found {self.steps} and {self.stable}")
-        if not 0 < self.threshold <= 1 or self.factor <= 0 or self.entropy < 0:
+        if not (0 < self.threshold <= 1 and self.factor > 0 and self.entropy >= 0):  # which NaN is not
             raise ValueError(
                 "expected threshold in (0, 1], factor above 0 and entropy >= 0, "
                 f"found {self.threshold}, {self.factor} and {self.entropy}"

@@ -24,7 +24,7 @@ class Sampling:
     banned: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+        if not (self.temperature >= 0 and self.top_k >= 0 and 0 < self.top_p <= 1):  # which NaN is not
             raise ValueError(
                 "expected temperature >= 0, top_k >= 0 and top_p in (0, 1], "
                 f"found {self.temperature}, {self.top_k} and {self.top_p}"

@@ -49,6 +49,7 @@ def test_region_models_answer_questions_about_the_whole_picture():
         {"top_p": 0.0},
         {"sampler": "best"},
         {"cache": "exact"},
+        {"cfg_scale": -1},
     ],
 )
 def test_unusable_chat_settings_are_refused(settings):

@@ -1,5 +1,7 @@
 """Captions of passes: settings, samplers, caches, cutting."""
 
+import math
+
 import pytest
 import torch
 
@@ -194,6 +196,11 @@ def test_captions_are_cut_at_their_own_end():
         ({"top_p": 0}, r"top_p in \(0, 1\]"),
         ({"temperature": -1}, "temperature >= 0"),
         ({"threshold": 0}, "threshold in"),
+        ({"cfg_scale": -1}, "cfg_scale >= 0"),
+        ({"cfg_scale": math.nan}, "cfg_scale >= 0"),
+        ({"temperature": math.nan}, "temperature >= 0"),
+        ({"factor": math.nan}, "factor above 0"),
+        ({"entropy": math.nan}, "entropy >= 0"),
     ],
 )
 def test_unusable_settings_say_what_is_allowed(settings, message):
