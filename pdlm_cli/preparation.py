@@ -63,8 +63,8 @@ class Preparation:
 class ImageWork:
     """An image on its way through the pipeline.
 
-    known: columns known so far, one dict a region. rows: finished rows, None where a caption is to come. kept: how many
-    of them are of an earlier call.
+    known: columns known so far, one dict a region. rows: finished rows, None where a caption is to come. kept: region
+    keys of those that are of an earlier call.
     """
 
     entry: ImageEntry
@@ -72,7 +72,7 @@ class ImageWork:
     known: list[dict[str, Any]]
     rows: list[Row | None]
     passes: list[PassWork] = field(default_factory=list)
-    kept: int = 0
+    kept: frozenset[str] = frozenset()
 
     @property
     def finished(self) -> bool:
@@ -81,7 +81,7 @@ class ImageWork:
     def keep(self, rows: Mapping[str, Row]) -> None:
         """Take over the rows, by region key, that an earlier call has made."""
         self.rows = [rows.get(columns["region_key"]) for columns in self.known]
-        self.kept = len(self.rows) - self.rows.count(None)
+        self.kept = frozenset(row.region_key for row in self.rows if row is not None)
 
     def left_out(self, index: int) -> bool:
         """Whether region `index` failed or was skipped in an earlier call before it was in a pass: then it is in none

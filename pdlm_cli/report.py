@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -50,19 +50,20 @@ class Report:
         self._started = time.monotonic()
         self.seconds = 0.0
 
-    def image(self, rows: Sequence[Row], *, kept: int = 0) -> None:
-        """Count the finished rows of one image. kept: how many of them an earlier run has made."""
+    def image(self, rows: Sequence[Row], *, kept: Collection[str] = ()) -> None:
+        """Count the finished rows of one image. kept: keys of those that an earlier run has made."""
         self.images += 1
-        self.made += len(rows) - kept
         for row in rows:
+            made = row.region_key not in kept
+            self.made += made
             if row.error_code is not None:
                 self.errors[row.error_code] += 1
             elif row.status == "skipped":
                 self.skipped += 1
             else:
                 self.ok += 1
-                self.tokens += row.tokens_generated or 0
-                self.denoise_steps += row.denoise_steps or 0
+                self.tokens += made * (row.tokens_generated or 0)
+                self.denoise_steps += made * (row.denoise_steps or 0)
                 if len(self.examples) < EXAMPLES:
                     self.examples.append(row)
         self.seconds = time.monotonic() - self._started

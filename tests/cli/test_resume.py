@@ -79,6 +79,8 @@ def test_a_run_that_was_stopped_anywhere_goes_on_to_the_same_rows(
         # What was there stays, timings and all, and no batch is computed twice unless a row of it was lost.
         assert rows_of(out)[: len(before)] == before
         assert report.made == report.rows - len(before)
+        captioned = [row for row in rows_of(out)[len(before) :] if row["status"] == "ok"]
+        assert (report.tokens, report.denoise_steps) == (3 * len(captioned), 4 * len(captioned))
         assert len(first.batches) + len(second.batches) - calls in (0, 1)
         assert [row["attempt"] for row in rows_of(out)] == [1] * report.rows
 
