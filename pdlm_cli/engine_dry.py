@@ -1,6 +1,6 @@
 """`--dry-run-model`: everything of a run but the network, so that the pipeline itself can be measured and tested.
 
-Pictures are cut into tiles and masks become footprints as for the released checkpoint; torch is not imported.
+Pictures and masks are prepared as for a checkpoint of the published one's sizes; torch is not imported.
 """
 
 import hashlib
@@ -12,30 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import footprint
 from model.captions import Caption, PassCaptions
-from model.geometry import choose_grid, cut_tiles, normalised_boxes
+from model.preprocess import Geometry, PreparedImage, PreparedPass, prepare_image, prepare_pass
+from model.regions import RegionConfig
 from pdlm_cli.engine import PassResult
 
-TILE, PATCH, MOST_TILES, MAX_REGIONS = 512, 16, 6, 6  # of the released checkpoint
+MAX_REGIONS = 6
+GEOMETRY = Geometry(512, 16, min_tiles=1, max_tiles=6, regions=RegionConfig.isolated(MAX_REGIONS, roi_size=4))
 
 
-@dataclass(frozen=True)
-class DryImage:
-    """tiles: (T, 3, S, S) uint8. grid: tile columns, tile rows."""
+@dataclass(frozen=True, kw_only=True)
+class DryPass(PreparedPass):
+    """areas: pixels of each mask."""
 
-    tiles: NDArray[np.uint8]
-    grid: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class DryPass:
-    """areas: pixels of each mask. footprints, boxes: as a model gets them."""
-
-    image: DryImage
     areas: tuple[int, ...]
-    footprints: NDArray[np.bool_]
-    boxes: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,25 +47,20 @@ class DryEngine:
         }
     )
 
-    def prepare_image(self, picture: Image.Image) -> DryImage:
-        grid = choose_grid(*picture.size, TILE, 1, MOST_TILES)
-        return DryImage(cut_tiles(picture, TILE, grid), grid)
+    def prepare_image(self, picture: Image.Image) -> PreparedImage:
+        return prepare_image(picture, GEOMETRY)
 
     def prepare_pass(
-        self, image: DryImage, masks: NDArray[np.bool_], seeds: Sequence[int], instruction: str | None
+        self, image: PreparedImage, masks: NDArray[np.bool_], seeds: Sequence[int], instruction: str | None
     ) -> DryPass:
-        return DryPass(
-            image,
-            tuple(int(np.count_nonzero(mask)) for mask in masks),
-            footprint.coverage(masks, image.grid, TILE, PATCH),
-            normalised_boxes(masks, inclusive=False),
-        )
+        prepared = prepare_pass(image, masks, GEOMETRY, seeds=seeds, instruction=instruction)
+        return DryPass(**vars(prepared), areas=tuple(int(np.count_nonzero(mask)) for mask in masks))
 
     def caption(self, passes: Sequence[Any]) -> list[PassResult]:
         return [
             PassCaptions(
                 [_caption(area) for area in item.areas],
-                list(range(len(item.areas))),
+                item.slots,
                 together=len(passes),
                 encode_ms=0.0,
                 decode_ms=0.0,

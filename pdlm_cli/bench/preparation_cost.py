@@ -7,7 +7,7 @@ from PIL import Image
 
 from model.geometry import choose_grid
 from model.resize import resize
-from pdlm_cli.engine_dry import MOST_TILES, TILE, DryEngine
+from pdlm_cli.engine_dry import GEOMETRY, DryEngine
 
 WIDTH, HEIGHT, MASKS = 1024, 768, 5
 
@@ -19,12 +19,13 @@ def milliseconds(repeats: int) -> list[float]:
     masks = np.zeros((MASKS, HEIGHT, WIDTH), dtype=bool)
     for i, mask in enumerate(masks):
         mask[50 * i : 300 + 80 * i, 90 * i : 400 + 60 * i] = True
-    columns, rows = choose_grid(WIDTH, HEIGHT, TILE, 1, MOST_TILES)
+    tile = GEOMETRY.tile_size
+    columns, rows = choose_grid(WIDTH, HEIGHT, tile, GEOMETRY.min_tiles, GEOMETRY.max_tiles)
     engine = DryEngine()
     found = []
     for _ in range(repeats + 1):
         started = time.thread_time()
-        for size in ((columns * TILE, rows * TILE), (TILE, TILE)):
+        for size in ((columns * tile, rows * tile), (tile, tile)):
             resize(picture, size)
         resized = time.thread_time()
         engine.prepare_pass(engine.prepare_image(picture), masks, [0] * MASKS, None)
