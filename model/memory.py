@@ -1,13 +1,8 @@
-"""How much memory weights take, and a pass while it is decoded, from the config alone."""
-
-import torch
-from torch import nn
+"""How much memory a pass takes while it is decoded, from the config alone."""
 
 from model.config import PerceptionDLMConfig
 from model.decode import DecodeSettings
 from model.denoiser import refresh_every
-from model.pdlm import PerceptionDLM
-from model.quantize import STORAGES
 
 PROMPT = 128  # tokens of text around image and regions, generously
 KEPT_FREE = 0.2  # share of the free memory that is left to fragmentation and to what is not counted here
@@ -47,29 +42,6 @@ def pass_bytes(config: PerceptionDLMConfig, settings: DecodeSettings, element: i
         regions.max_regions * settings.length * text.vocab_size * (element + 16),
     )
     return kept + max(phases)
-
-
-def weight_bytes(config: PerceptionDLMConfig, element: int, quantize: str | None) -> int:
-    """Bytes of all weights as they are held. element: bytes of a number in their dtype. quantize: a key of STORAGES."""
-    with torch.device("meta"):  # shapes without memory
-        model = PerceptionDLM(config)
-    every = sum(weight.numel() for weight in model.parameters())
-    if quantize is None:
-        return every * element
-    small = sum(layer.weight.numel() for layer in _decoder_linears(model))
-    return (every - small) * element + round(small * STORAGES[quantize].bits / 8)
-
-
-def restored_bytes(config: PerceptionDLMConfig, element: int) -> int:
-    """Most bytes that a quantized weight takes beside itself while it is used: the largest one restored, and the
-    places of its levels."""
-    with torch.device("meta"):
-        model = PerceptionDLM(config)
-    return max(layer.weight.numel() for layer in _decoder_linears(model)) * (element + 2)
-
-
-def _decoder_linears(model: PerceptionDLM) -> list[nn.Linear]:
-    return [layer for layer in model.language_model.model.modules() if isinstance(layer, nn.Linear)]
 
 
 def passes_that_fit(free: int, config: PerceptionDLMConfig, settings: DecodeSettings, element: int) -> int:

@@ -1,12 +1,17 @@
 """What the 8B model takes on a card of 24 and of 12 GB: `python -m tests.memory_plan`. Computed, not run.
 
-Weights and one pass from the config (`model/memory.py`): bf16, seven tiles of 512 pixels, six regions, 32 tokens a
-caption, LLaDA's vocabulary. CONTEXT is set aside for CUDA itself, KEPT_FREE of the rest for what is not counted.
+Weights from their shapes, one pass from the config (`model/memory.py`): bf16, seven tiles of 512 pixels, six regions,
+32 tokens a caption, LLaDA's vocabulary. CONTEXT is set aside for CUDA itself, KEPT_FREE of the rest for what is not
+counted.
 """
+
+import torch
+from torch import nn
 
 from model.config import PerceptionDLMConfig
 from model.decode import DecodeSettings
-from model.memory import KEPT_FREE, pass_bytes, restored_bytes, weight_bytes
+from model.memory import KEPT_FREE, pass_bytes
+from model.pdlm import PerceptionDLM
 from model.quantize import STORAGES
 from model.regions import RegionConfig
 from model.sizes import SIZES, size_config
@@ -19,6 +24,29 @@ BF16 = 2
 
 def config_8b() -> PerceptionDLMConfig:
     return size_config(SIZES["8b"], RegionConfig.isolated(max_regions=6, roi_size=4))
+
+
+def weight_bytes(config: PerceptionDLMConfig, element: int, quantize: str | None) -> int:
+    """Bytes of all weights as they are held. element: bytes of a number in their dtype. quantize: a key of STORAGES."""
+    with torch.device("meta"):  # shapes without memory
+        model = PerceptionDLM(config)
+    every = sum(weight.numel() for weight in model.parameters())
+    if quantize is None:
+        return every * element
+    small = sum(layer.weight.numel() for layer in _decoder_linears(model))
+    return (every - small) * element + round(small * STORAGES[quantize].bits / 8)
+
+
+def restored_bytes(config: PerceptionDLMConfig, element: int) -> int:
+    """Most bytes that a quantized weight takes beside itself while it is used: the largest one restored, and the
+    places of its levels."""
+    with torch.device("meta"):
+        model = PerceptionDLM(config)
+    return max(layer.weight.numel() for layer in _decoder_linears(model)) * (element + 2)
+
+
+def _decoder_linears(model: PerceptionDLM) -> list[nn.Linear]:
+    return [layer for layer in model.language_model.model.modules() if isinstance(layer, nn.Linear)]
 
 
 def room(card: int, quantize: str | None) -> int:

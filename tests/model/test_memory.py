@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.decode import DecodeSettings, caption_passes
-from model.memory import KEPT_FREE, MOST_PASSES, pass_bytes, passes_that_fit, restored_bytes, weight_bytes
+from model.memory import KEPT_FREE, MOST_PASSES, pass_bytes, passes_that_fit
 from model.preprocess import count_tiles
 from model.quantize import STORAGES, QuantizedLinear, quantize_decoder
 from model.sizes import random_model
@@ -82,8 +82,8 @@ def test_weights_take_what_they_are_said_to(kind):
         quantize_decoder(model.language_model.model, kind, torch.device("cpu"))
     held = sum(parameter.nbytes for parameter in model.parameters())
     held += sum(layer.weight.nbytes + layer.scale.nbytes for layer in stored(model))
-    assert weight_bytes(model.config, 4, kind) == pytest.approx(held, rel=0.01)
-    assert restored_bytes(model.config, 4) == 64 * 192 * 6
+    assert memory_plan.weight_bytes(model.config, 4, kind) == pytest.approx(held, rel=0.01)
+    assert memory_plan.restored_bytes(model.config, 4) == 64 * 192 * 6
 
 
 def stored(model):
