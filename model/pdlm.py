@@ -253,4 +253,4 @@ def load_model(source: str | Path, *, dtype: torch.dtype | Literal["auto"], devi
     """The model of a checkpoint, a `PerceptionDLM` if it has regions, ready to decode. dtype: auto for its own."""
     folder = checkpoint_files.resolve(source)
     kind = PerceptionDLMBase if checkpoint.read_config(folder).regions is None else PerceptionDLM
-    return kind.from_pretrained(folder, dtype=dtype).to(device).eval()
+    return kind.from_pretrained(folder, dtype=dtype).to(device)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.preprocess import PreparedImage, prepare_image
 from pdlm_cli.checkpoints import QUESTIONS, named_or_shipped
 from pdlm_cli.device import model_errors
 from pdlm_cli.errors import ConfigError, InputError, RegionError
@@ -17,7 +18,6 @@ from pdlm_cli.progress import status
 if TYPE_CHECKING:
     from model.chat import ChatSettings
     from model.pdlm import PerceptionDLMBase
-    from model.preprocess import PreparedImage
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Conversation:
     """remember: a question is asked after those before it, with their answers; otherwise as if it were the first."""
 
     model: "PerceptionDLMBase"
-    image: "PreparedImage"
+    image: PreparedImage
     settings: "ChatSettings"
     remember: bool
     turns: list[tuple[tuple[str | int, ...], list[int]]] = field(default_factory=list)
@@ -90,8 +90,6 @@ def open_conversation(
     except RegionError as error:
         raise InputError(str(error)) from error
     source = named_or_shipped(checkpoint, QUESTIONS)
-
-    from model.preprocess import prepare_image
 
     chosen = chat_settings(settings)
     with status("loading the model"):

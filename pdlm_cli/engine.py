@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.preprocess import prepare_image, prepare_pass
 from pdlm_cli.checkpoints import named_or_shipped
 from pdlm_cli.device import device_errors, free_memory, model_errors
 from pdlm_cli.errors import ConfigError, PassErrorCode
@@ -108,13 +109,9 @@ class ModelEngine:
         return self.lanes * CALL_LANES if streams else self.lanes
 
     def prepare_image(self, picture: Image.Image) -> Any:
-        from model.preprocess import prepare_image
-
         return prepare_image(picture, self.model.config)
 
     def prepare_pass(self, image: Any, masks: NDArray[np.bool_], seeds: Sequence[int], instruction: str | None) -> Any:
-        from model.preprocess import prepare_pass
-
         return prepare_pass(image, masks, self.model.config, seeds=seeds, instruction=instruction)
 
     def caption(self, passes: Sequence[Any]) -> list[PassResult]:

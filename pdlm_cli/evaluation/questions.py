@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from model.preprocess import PreparedImage, prepare_image
 from pdlm_cli.data_engine.limits import SPLITS
 from pdlm_cli.data_engine.questions import SORTS, WHOLE, Question, each_sort
 from pdlm_cli.data_engine.records import image_id
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from model.chat import ChatSettings
     from model.config import PerceptionDLMConfig
     from model.pdlm import PerceptionDLMBase
-    from model.preprocess import PreparedImage
 
 ASKING = 2  # number of the random stream of a scene that its questions come from; 1 is that of the benchmark's
 
@@ -90,7 +90,7 @@ class AskedScene:
     """A scene on its way to the model."""
 
     name: str
-    image: "PreparedImage"
+    image: PreparedImage
     questions: Sequence[tuple[str, Question]]
 
 
@@ -119,8 +119,6 @@ def evaluate(
 
 def prepare(scenes: SceneSet, index: int, config: "PerceptionDLMConfig") -> AskedScene:
     """Draw a scene, its captions in their plainest form, and what is asked about it."""
-    from model.preprocess import prepare_image
-
     split, seed = scenes.split, scenes.seed
     scene = draw_scene(seed, index, scenes.level, scenes.size, split=split, objects=scenes.objects, plain=True)
     rng = np.random.default_rng(np.random.SeedSequence([SPLITS.index(split), seed, index, ASKING]))
