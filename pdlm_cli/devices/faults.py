@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pdlm_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from model.batch import Batch
     from model.pdlm import PerceptionDLM
 
 VARIABLE = "PDLM_DEVICE_FAULT"
@@ -31,7 +32,7 @@ PATTERN = re.compile(r"(oom-above|oom|nan|hang|die|error):(\d+|\*)(?:@(\d+))?")
 
 @dataclass
 class Faults:
-    """kinds: pairs of what goes wrong and in which passes. passes: the batch under way."""
+    """kinds: pairs of what goes wrong and in which passes. passes: those of the call under way."""
 
     kinds: list[tuple[str, str]]
     passes: Sequence[Any] = field(default=())
@@ -45,7 +46,8 @@ class Faults:
         faults = cls(kinds)
         # Where memory runs out and kernels fail on a real device: inside the decoder.
         model.language_model.model.layers[0].register_forward_pre_hook(lambda *_: faults.strike())
-        model.vision_model.register_forward_hook(lambda module, args, features: faults.spoil(features))
+        encode = model.encode
+        model.encode = lambda batch: faults.spoil(encode(batch), batch)  # type: ignore[method-assign]
         return faults
 
     def aim(self, passes: Sequence[Any]) -> None:
@@ -59,7 +61,7 @@ class Faults:
         for kind, which in self.kinds:
             if kind == "oom-above" and len(self.passes) > int(which):
                 raise torch.OutOfMemoryError(f"CUDA out of memory. ({VARIABLE}: {len(self.passes)} passes at once)")
-            if not self._rows(which):
+            if not any(_hits(which, len(item.order)) for item in self.passes):
                 continue
             if kind == "oom":
                 raise torch.OutOfMemoryError(f"CUDA out of memory. ({VARIABLE})")
@@ -70,17 +72,18 @@ class Faults:
             if kind == "hang":
                 time.sleep(1e9)
 
-    def spoil(self, features: Any) -> Any:
-        """features: (sum of tiles, patches, C), pass by pass; what is NaN there reaches every logit of the pass."""
-        ends = list(accumulate(len(item.image.tiles) for item in self.passes))
+    def spoil(self, tokens: Any, batch: "Batch") -> Any:
+        """tokens: image tokens of each tile of the batch; what is NaN there reaches every logit of the pass."""
         for kind, which in self.kinds:
-            if kind == "nan":
-                for row in self._rows(which):
-                    features[ends[row] - 1] = float("nan")
-        return features
+            for end, regions in zip(accumulate(batch.tile_counts), batch.boxes, strict=True):
+                if kind == "nan" and _hits(which, len(regions)):
+                    tokens[end - 1] = float("nan")
+        return tokens
 
-    def _rows(self, which: str) -> list[int]:
-        return [row for row, item in enumerate(self.passes) if which in ("*", str(len(item.order)))]
+
+def _hits(which: str, regions: int) -> bool:
+    """Whether a fault concerns a pass of so many regions."""
+    return which in ("*", str(regions))
 
 
 def parse(text: str, life: int) -> list[tuple[str, str]]:

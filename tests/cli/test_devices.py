@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from model.decode import DecodeSettings
 from pdlm_cli import engine
 from pdlm_cli.device import device_errors
+from pdlm_cli.devices.faults import Faults
 from pdlm_cli.devices.fleet import Fleet, open_workers
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import DeviceError, OutOfDeviceMemory
@@ -101,6 +103,21 @@ def test_a_run_outlives_too_little_memory_and_nan_and_a_worker_that_dies_once(
     assert json.loads((out / "_pdlm/stats.json").read_text())["incidents"] == incidents
     log = [json.loads(line) for line in (out / "_pdlm/log.jsonl").read_text().splitlines()]
     assert [line["passes"] for line in log if line.get("event") == "batch_size"] == [2, 1]
+
+
+@pytest.mark.parametrize("lanes", [None, 1, 2])
+def test_nan_on_purpose_hits_its_passes_whatever_else_is_on_the_device(
+    dataset: Dataset,
+    tmp_path: Path,
+    expected: dict[str, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    lanes: int | None,
+) -> None:
+    monkeypatch.setenv("PDLM_DEVICE_FAULT", "nan:3")
+    faulty = replace(load_engine(str(CHECKPOINT), "cpu", "fp32", DECODE), lanes=lanes)
+    Faults.of_environment(faulty.model, life=0)
+    run(dataset, tmp_path / "out", faulty, batch_size=4)
+    check_rows(tmp_path / "out", expected, {3: "nan_logits"})
 
 
 @pytest.mark.fault("device error, NaN logits, hung pass")
