@@ -45,6 +45,7 @@ def caption_images(
                 yield from _take_finished(unfinished, report)
             calls.finish()
         except Exception:
+            calls.save()
             yield from _take_finished(unfinished, report)
             raise
         yield from _take_finished(unfinished, report)
@@ -112,6 +113,12 @@ class _Calls:
         """Until no call is under way. Raises what a call has raised."""
         while self._running:
             self._collect()
+
+    def save(self) -> None:
+        """Enter what calls under way still give, after another has failed: they are waited for in any case."""
+        for call in wait(self._running).done:
+            if call.exception() is None:
+                _enter(self._running[call], *call.result(), self._report, self.progress)
 
     def _call(self, batch: Batch) -> tuple[list[PassResult], float]:
         started = time.perf_counter()

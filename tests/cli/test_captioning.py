@@ -208,3 +208,26 @@ def test_a_device_does_not_wait_for_the_others_at_the_end_of_a_part(dataset: Dat
     assert len(list((tmp_path / "a/data").iterdir())) == 6
     assert engine.most == 3
     assert sorted(engine.batches) == sorted(alone.batches) == [[1], [1], [1], [2], [3], [3]]
+
+
+class HalfFailingEngine(StubEngine):
+    """Takes two calls at once; the second fails while the first is under way."""
+
+    def __init__(self) -> None:
+        super().__init__(parallel=2)
+        self.failing = threading.Event()
+
+    def caption(self, passes: list[Any]) -> list[Any]:
+        if len(passes[0]) == 1:
+            self.failing.set()
+            raise DeviceError("the device failed: it is unplugged")
+        assert self.failing.wait(10)
+        time.sleep(0.05)
+        return super().caption(passes)
+
+
+def test_what_was_under_way_when_another_call_failed_is_kept(dataset: Dataset, tmp_path: Path) -> None:
+    many(dataset, [2, 1])
+    with pytest.raises(DeviceError):
+        run(dataset, tmp_path / "out", HalfFailingEngine(), batch_size=1)
+    assert [row["image_id"] for row in rows_of(tmp_path / "out")] == ["1", "1"]
