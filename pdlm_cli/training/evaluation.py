@@ -24,12 +24,15 @@ from pdlm_cli.training.show import draw_sample
 
 
 class HeldOut:
-    """The first samples of the held-out sources, the same at every evaluation, and noised the same."""
+    """The first samples of the held-out sources, the same at every evaluation, and noised the same.
+
+    Answers have all their slots, as when a model is asked: a length that was drawn would tell something of theirs.
+    """
 
     def __init__(self, job: TrainJob, config: PerceptionDLMConfig, tokens: Tokens, prior: Tensor | None = None) -> None:
         """Raises InputError if a source cannot be read or does not fit the model."""
         self.job = replace(job, batch=job.report.samples, micro_batch=1, noise=Noising(times="stratified"))
-        data = replace(job.data, sources=job.data.held_out)
+        data = replace(job.data, sources=job.data.held_out, answer_padding="full")
         self.samples = Samples(data.sources, data, config, tokens, seed=0)
         self._collate = Collator.of(self.job, config, tokens, prior)
         self._told = False

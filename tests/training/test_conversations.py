@@ -188,6 +188,18 @@ def test_a_mark_without_a_picture_is_bad(tmp_path):
         read(write(tmp_path, {"conversations": talk("<image>\nWhat?", "x")}), 1)
 
 
+def test_held_out_questions_have_all_slots_however_answers_are_padded_in_training(tmp_path):
+    file = write(tmp_path, {"image": "square.png", "conversations": talk("What?", "x")})
+    held_out = [{"path": str(file), "kind": "chat"}]
+    written, losses = [], []
+    for padding in ("full", "random"):
+        own = HeldOut(settings_of(file, held_out=held_out, answer_padding=padding), MODEL.config, MODEL.tokens)
+        own.write_captions(MODEL, tmp_path / padding, 1)
+        written.append((tmp_path / padding / "step-000001/captions.jsonl").read_text())
+        losses.append(own.losses(MODEL, torch.device("cpu")))
+    assert written[0] == written[1] and losses[0] == losses[1]
+
+
 def test_held_out_conversations_are_answered_in_their_context(tmp_path):
     file = write(tmp_path, {"image": "square.png", "conversations": talk("What?", "x", "Which?", "y")})
     settings = settings_of(file, held_out=[{"path": str(file), "kind": "chat"}])
