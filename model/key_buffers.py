@@ -33,7 +33,7 @@ class KeyBuffers:
         self.begin, self.prefixes = -(-prefix // GRAIN) * GRAIN, [0] * lanes
         places = self.begin + answer
         shape = (config.num_hidden_layers, lanes, config.num_key_value_heads, places, config.head_dim)
-        # Not empty: what nobody may see has a weight of 0, and 0 times NaN is NaN.
+        # Not empty: what nobody may see has a weight of 0, and 0 times NaN is NaN. See `enter` too.
         self.keys, self.values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
         self.kind = torch.full((lanes, places), int(Kind.PAD), device=device)
         self.region = torch.full_like(self.kind, -1)
@@ -52,6 +52,8 @@ class KeyBuffers:
         for table, entering, nobody in ((self.kind, layout.kind, int(Kind.PAD)), (self.region, layout.region, -1)):
             table[lane] = nobody
             table[lane, prefix] = entering[: layout.prefix].to(table.device)
+        for kept in (self.keys, self.values):  # of the pass before, which may have been NaN
+            kept[:, lane, :, : prefix.start] = 0
 
     def follow(self, captions: Mapping[int, tuple[Tensor, Tensor]]) -> None:
         """Who writes captions from now on: kind and region (Q,) of the rows of each lane."""

@@ -75,16 +75,18 @@ def attend_apart(buffers: KeyBuffers, counts: Mapping[int, int]) -> Attending:
 
 
 def attend_together(buffers: KeyBuffers, counts: Mapping[int, int]) -> Attending:
-    """Captions of all lanes at once, padded to the longest. counts: as above. Rows that pad are copies of the first
-    one, and what comes of them is left out."""
+    """Captions of all lanes at once, padded to the longest. counts: as above. Rows that pad are copies of the first one
+    of their own lane, as NaN would get through a mask, and what comes of them is left out."""
     lanes, most = slice(min(counts), max(counts) + 1), max(counts.values())
     places = slice(buffers.begin, buffers.begin + most)
     sees = slice(buffers.begin - max(buffers.prefixes[lane] for lane in counts), places.stop)
     order = torch.cat([(lane - lanes.start) * most + torch.arange(count) for lane, count in counts.items()])
-    rows = torch.zeros((lanes.stop - lanes.start) * most, dtype=torch.long)
-    rows[order] = torch.arange(len(order))
+    rows, place, start = torch.zeros(lanes.stop - lanes.start, most, dtype=torch.long), torch.arange(most), 0
+    for lane, count in counts.items():
+        rows[lane - lanes.start] = start + torch.where(place < count, place, 0)
+        start += count
     device = buffers.kind.device
-    span = Span(rows.to(device), lanes, places, sees, buffers.mask(lanes, places, sees))
+    span = Span(rows.flatten().to(device), lanes, places, sees, buffers.mask(lanes, places, sees))
     return Attending(buffers, [span], order.to(device))
 
 

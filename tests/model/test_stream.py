@@ -104,6 +104,33 @@ def test_lanes_may_attend_apart_or_together(attend, lanes, monkeypatch):
     check(caption_passes(model, passes, settings, lanes=lanes), slow)
 
 
+@pytest.mark.fault("device error, NaN logits, hung pass")
+@pytest.mark.parametrize("attend", [attend_apart, attend_together])
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize("bad", [0, 1])
+def test_nan_stays_in_its_pass_whatever_attends_together_and_follows_in_its_lane(bad, lanes, attend, monkeypatch):
+    """Of two lanes the third pass takes the first, and is shorter than the one before it and the one beside it."""
+    monkeypatch.setitem(stream.ATTEND, "cpu", attend)
+    model = tiny(ISOLATED)
+    sizes = [(700, 300, 3), (300, 200, 1), (100, 100, 2), (700, 300, 2)]
+    passes = [one_pass(model, *size, seed=seed) for seed, size in enumerate(sizes)]
+    settings = DecodeSettings(steps=3, length=4, sampler="topk")
+    sound = caption_passes(model, passes, settings, lanes=lanes)
+    encode, box = model.encode, torch.from_numpy(passes[bad].boxes).float()
+
+    def spoil(batch):
+        tiles = list(encode(batch).split(batch.tile_counts))
+        return torch.cat(
+            [own * torch.nan if torch.equal(found, box) else own for own, found in zip(tiles, batch.boxes, strict=True)]
+        )
+
+    monkeypatch.setattr(model, "encode", spoil)
+    found = caption_passes(model, passes, settings, lanes=lanes)
+    assert [output.broken for output in found] == [index == bad for index in range(4)]
+    others = [index for index in range(4) if index != bad]
+    check([found[index] for index in others], [sound[index] for index in others])
+
+
 def test_buffers_go_from_pass_to_pass(monkeypatch):
     made, make = [], stream.KeyBuffers
     monkeypatch.setattr(stream, "KeyBuffers", lambda *fields: made.append(fields) or make(*fields))
