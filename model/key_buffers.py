@@ -9,6 +9,7 @@ Prefixes end, and captions begin, at the same place of all lanes, so that lanes 
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig
 
@@ -20,7 +21,7 @@ ALIGNED = 16  # columns by which the rows of a mask lie apart: kernels of CUDA c
 
 
 class KeyBuffers:
-    """Keys and values, each (layers, lanes, heads, places, head width).
+    """Keys and values of each layer (lanes, heads, places, head width).
 
     kind, region: (lanes, places) of who wrote there, as in `Layout`; PAD where nobody did. begin: place of the first
     caption, and the place after the prefix, in all lanes. prefixes: length of that of each lane.
@@ -32,18 +33,23 @@ class KeyBuffers:
         """prefix, answer: places for the longest ones."""
         self.begin, self.prefixes = -(-prefix // GRAIN) * GRAIN, [0] * lanes
         places = self.begin + answer
-        shape = (config.num_hidden_layers, lanes, config.num_key_value_heads, places, config.head_dim)
+        shape = (lanes, config.num_key_value_heads, places, config.head_dim)
+        layers = range(config.num_hidden_layers)
         # Not empty: what nobody may see has a weight of 0, and 0 times NaN is NaN. See `enter` too.
-        self.keys, self.values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in layers]
+        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in layers]
         self.kind = torch.full((lanes, places), int(Kind.PAD), device=device)
         self.region = torch.full_like(self.kind, -1)
 
-    def take(self, other: "KeyBuffers") -> None:
-        """All that is in shorter ones of as many lanes."""
-        more, self.prefixes = self.begin - other.begin, other.prefixes
-        for own, theirs in ((self.keys, other.keys), (self.values, other.values)):
-            own[..., more:, :] = theirs
-        self.kind[:, more:], self.region[:, more:] = other.kind, other.region
+    def lengthen(self, prefix: int) -> None:
+        """Make places for longer prefixes, layer by layer: no more than one of them is there twice at a time."""
+        more = -(-prefix // GRAIN) * GRAIN - self.begin
+        self.begin += more
+        for kept in (self.keys, self.values):
+            for layer in range(len(kept)):
+                kept[layer] = F.pad(kept[layer], (0, 0, more, 0))
+        self.kind = F.pad(self.kind, (more, 0), value=int(Kind.PAD))
+        self.region = F.pad(self.region, (more, 0), value=-1)
 
     def enter(self, lane: int, layout: Layout) -> None:
         """Who writes the prefix of a lane; nobody writes its captions yet."""
@@ -52,8 +58,8 @@ class KeyBuffers:
         for table, entering, nobody in ((self.kind, layout.kind, int(Kind.PAD)), (self.region, layout.region, -1)):
             table[lane] = nobody
             table[lane, prefix] = entering[: layout.prefix].to(table.device)
-        for kept in (self.keys, self.values):  # of the pass before, which may have been NaN
-            kept[:, lane, :, : prefix.start] = 0
+        for kept in (*self.keys, *self.values):  # of the pass before, which may have been NaN
+            kept[lane, :, : prefix.start] = 0
 
     def follow(self, captions: Mapping[int, tuple[Tensor, Tensor]]) -> None:
         """Who writes captions from now on: kind and region (Q,) of the rows of each lane."""
@@ -69,5 +75,5 @@ class KeyBuffers:
         sees = structured_mask(self.kind[lanes], self.region[lanes], "isolated", rows, columns)
         width = sees.shape[-1]
         room = -(-width // ALIGNED) * ALIGNED
-        mask = torch.full((*sees.shape[:-1], room), -torch.inf, dtype=self.keys.dtype, device=sees.device)
+        mask = torch.full((*sees.shape[:-1], room), -torch.inf, dtype=self.keys[0].dtype, device=sees.device)
         return mask[..., :width].masked_fill_(sees, 0)

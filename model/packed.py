@@ -51,7 +51,7 @@ class Attending:
         """Keep those of packed rows (1, heads, N, head width); all that the span sees, (B, heads, K, head width)."""
         seen = []
         for kept, packed in ((self.buffers.keys, keys), (self.buffers.values, values)):
-            own = kept[layer, span.lanes]
+            own = kept[layer][span.lanes]
             own[:, :, span.places] = _of_lanes(span, packed)
             seen.append(own[:, :, span.sees])
         return seen[0], seen[1]

@@ -140,17 +140,14 @@ class CaptionStream:
 
     def _room(self, prefix: int, arrived: int) -> KeyBuffers:
         """Buffers for prefixes of this length. Never are there more passes than have arrived at first."""
-        model, old = self.model, self.buffers
-        if old is not None and old.begin >= prefix:
-            return old
-        regions = model.config.regions
-        assert regions is not None
-        lanes = arrived if old is None else len(old.prefixes)
-        answer = regions.max_regions * (1 + self.length)
-        longer = KeyBuffers(model.config.text_config, lanes, prefix, answer, model.dtype, model.device)
-        if old is not None:
-            longer.take(old)
-        return longer
+        if self.buffers is None:
+            model, regions = self.model, self.model.config.regions
+            assert regions is not None
+            answer = regions.max_regions * (1 + self.length)
+            return KeyBuffers(model.config.text_config, arrived, prefix, answer, model.dtype, model.device)
+        if self.buffers.begin < prefix:
+            self.buffers.lengthen(prefix)
+        return self.buffers
 
     def _prefill(self, lanes: Sequence[Lane], embeds: Tensor) -> None:
         """Keys and values of what no caption changes, of embeddings (B, L, D) padded on the right of each prefix."""

@@ -1,5 +1,6 @@
 """The memory that a pass is said to take, before what torch allocates for one."""
 
+import copy
 import weakref
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from model import key_buffers
 from model.decode import DecodeSettings, caption_passes
 from model.memory import KEPT_FREE, MOST_PASSES, pass_bytes, passes_that_fit
+from model.pdlm import PerceptionDLM
 from model.preprocess import count_tiles
 from model.quantize import STORAGES, QuantizedLinear, quantize_decoder
 from model.sizes import random_model
@@ -65,6 +68,20 @@ def test_a_pass_takes_no_more_than_it_is_said_to_and_not_much_less(regions, sett
         caption_passes(model, [prepared] * 3, settings)
     estimate = 3 * pass_bytes(model.config, settings, model.dtype.itemsize)
     assert 0.5 * estimate < peak.most <= estimate
+
+
+def test_longer_pictures_that_come_later_take_no_more_than_is_said(monkeypatch):
+    """Keys and values, which are most of what this decoder takes, have no second copy when they need more places."""
+    monkeypatch.setattr(key_buffers, "GRAIN", 1)
+    config = copy.deepcopy(tiny(ISOLATED).config)
+    config.text_config.num_hidden_layers, config.text_config.head_dim = 16, 128
+    model = PerceptionDLM(config).eval()
+    model.tokens = tiny(ISOLATED).tokens
+    passes = [one_pass(model, *size, 6) for size in ((400, 400), (400, 400), (600, 400), (600, 400))]
+    settings = DecodeSettings(steps=2, length=16)
+    with Peak() as peak:
+        caption_passes(model, passes, settings, lanes=2)
+    assert peak.most <= 2 * pass_bytes(config, settings, model.dtype.itemsize)
 
 
 def test_a_batch_fills_the_memory_that_is_free():

@@ -133,13 +133,15 @@ def test_nan_stays_in_its_pass_whatever_attends_together_and_follows_in_its_lane
 
 def test_buffers_go_from_pass_to_pass(monkeypatch):
     made, make = [], stream.KeyBuffers
+    longer, lengthen = [], make.lengthen
     monkeypatch.setattr(stream, "KeyBuffers", lambda *fields: made.append(fields) or make(*fields))
+    monkeypatch.setattr(make, "lengthen", lambda self, prefix: longer.append(prefix) or lengthen(self, prefix))
     model = tiny(ISOLATED)
     passes = [one_pass(model, 300, 200, 2, seed=seed) for seed in range(6)]
     caption_passes(model, passes, DecodeSettings(steps=2, length=4), lanes=2)
-    assert len(made) == 1
+    assert (len(made), len(longer)) == (1, 0)
     caption_passes(model, [one_pass(model, 100, 100, 1), *passes], DecodeSettings(steps=2, length=4), lanes=1)
-    assert len(made) == 3  # of which the last is longer
+    assert (len(made), len(longer)) == (2, 1)
 
 
 def test_passes_come_as_soon_as_they_are_done():
