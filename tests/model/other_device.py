@@ -173,7 +173,7 @@ def main() -> None:
         table[DEVICE] = table["cuda"]  # type: ignore[index]
     torch.tensor, FakeTensor.tolist = tensor_there, list_of  # type: ignore[assignment]
     _Plan.layout = on_host(_Plan.layout)  # type: ignore[method-assign]
-    stream._places = on_host(stream._places)
+    stream._places, chat.check_room = on_host(stream._places), on_host(chat.check_room)
     nn.Module.to = lambda self, device: there(self)  # type: ignore[assignment]
     with FakeTensorMode(allow_non_fake_inputs=True), MadeUp():
         for name, run in found:
