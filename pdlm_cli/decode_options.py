@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import click
 
+from pdlm_cli.number_range import NumberRange
 from pdlm_cli.options import Command, in_order
 
 # As model.rules has them; that module costs an import of torch.
@@ -42,7 +43,7 @@ def decode_options(command: Command) -> Command:
         ),
         click.option(
             "--threshold",
-            type=click.FloatRange(0, 1, min_open=True),
+            type=NumberRange(0, 1, min_open=True),
             default=0.9,
             show_default=True,
             callback=_check_setting,
@@ -50,7 +51,7 @@ def decode_options(command: Command) -> Command:
         ),
         click.option(
             "--factor",
-            type=click.FloatRange(min=0, min_open=True),
+            type=NumberRange(min=0, min_open=True),
             default=0.25,
             show_default=True,
             callback=_check_setting,
@@ -58,7 +59,7 @@ def decode_options(command: Command) -> Command:
         ),
         click.option(
             "--entropy",
-            type=click.FloatRange(min=0),
+            type=NumberRange(min=0),
             default=0.1,
             show_default=True,
             callback=_check_setting,
@@ -120,14 +121,14 @@ def sampling_options(command: Command) -> Command:
         command,
         click.option(
             "--temperature",
-            type=click.FloatRange(min=0),
+            type=NumberRange(min=0),
             default=0.0,
             show_default=True,
             help="0 takes the likeliest token.",
         ),
         click.option(
             "--top-p",
-            type=click.FloatRange(0, 1, min_open=True),
+            type=NumberRange(0, 1, min_open=True),
             default=1.0,
             show_default=True,
             help="Sample from the likeliest tokens of this total probability.",
@@ -141,7 +142,7 @@ def sampling_options(command: Command) -> Command:
         ),
         click.option(
             "--cfg-scale",
-            type=click.FloatRange(min=0),
+            type=NumberRange(min=0),
             default=0.0,
             show_default=True,
             help="Classifier-free guidance; 0 is off.",

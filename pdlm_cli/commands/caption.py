@@ -8,6 +8,7 @@ import click
 
 from pdlm_cli.decode_options import decode_options, sampling_seed_option
 from pdlm_cli.exports import EXPORTS
+from pdlm_cli.number_range import NumberRange
 from pdlm_cli.options import (
     compile_option,
     input_fields,
@@ -75,7 +76,7 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
 )
 @click.option(
     "--pass-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     metavar="SECONDS",
     help="A pass that takes longer is given up, and its worker process with it.  "
     "[default: 20 times the slowest pass so far, at least 120; 3600 for the first]",
@@ -104,7 +105,7 @@ def _check_devices(context: click.Context, parameter: click.Parameter, value: st
 @workers_option("load and prepare images")
 @click.option(
     "--max-error-rate",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.0,
     show_default=True,
     help="Share of error rows up to which the exit code is 0, not 3.",

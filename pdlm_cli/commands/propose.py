@@ -8,6 +8,7 @@ import click
 
 from pdlm_cli import inputs
 from pdlm_cli.local_path import LocalPath
+from pdlm_cli.number_range import NumberRange
 from pdlm_cli.options import (
     Command,
     device_option,
@@ -22,9 +23,7 @@ from pdlm_cli.options import (
 
 def _share(name: str, text: str) -> Callable[[Command], Command]:
     """Option of a field of the grid between 0 and 1."""
-    return click.option(
-        f"--{name}", type=click.FloatRange(0, 1), default=inputs.GRID[name], show_default=True, help=text
-    )
+    return click.option(f"--{name}", type=NumberRange(0, 1), default=inputs.GRID[name], show_default=True, help=text)
 
 
 @click.command(short_help="Make regions for pictures that have none.")

@@ -89,6 +89,8 @@ def test_defaults_that_help_tells_in_words_are_those_of_the_engine() -> None:
         ["--batch-size", "many"],
         ["--batch-size", "0"],
         ["--pass-timeout", "0"],
+        ["--pass-timeout", "nan"],
+        ["--top-p", "nan"],
         ["--devices", "0,,1"],
         ["--devices", "all,cpu"],
         ["--devices", "0,1", "--device", "cpu"],
