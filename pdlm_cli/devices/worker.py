@@ -48,6 +48,7 @@ def main(channel: int, memory: int) -> None:
 
 
 def _serve(parent: Connection, questions: Receiver) -> None:
+    _get_ready()
     start: Start = questions.receive()
     engine = _load(start)
     faults = Faults.of_environment(engine.model, start.life)
@@ -68,6 +69,12 @@ def _serve(parent: Connection, questions: Receiver) -> None:
             free_memory()  # only here does nothing hold on to the frames of the error, and to what they had made
         signal.alarm(0)
         parent.send(reply)
+
+
+def _get_ready() -> None:
+    """What takes seconds, while the workers before this one load: checkpoints are loaded one after the other, so that
+    host memory need not hold several."""
+    import model.pdlm  # noqa: F401
 
 
 def _load(start: Start) -> ModelEngine:

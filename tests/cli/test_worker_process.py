@@ -44,7 +44,7 @@ def load(start):
         raise ConfigError("no checkpoint at 'missing'")
     return Engine()
 
-worker._load = load
+worker._load, worker._get_ready = load, lambda: None
 worker._loaded = lambda engine: Loaded(Geometry(1, 1, 1, 1, None), 6, "0", {}, 4, None, 0)
 worker.main(*map(int, sys.argv[2:]))
 """
