@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pdlm_cli.annotated import annotate
+from pdlm_cli.device import model_errors
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import ConfigError, InputError, RegionError
 from pdlm_cli.images import load_image
@@ -86,14 +87,15 @@ def caption_picture(
     engine = load_engine(model, device, dtype, decode, quantize=quantize)
     tokens = engine.model.tokens
     seen = Steps(tokens.piece, tokens.mask, tokens.ends) if steps else None
-    captions = engine.model.caption(
-        picture,
-        regions,
-        seed=seed,
-        batch_size=max(1, len(regions)),  # one batch, in which all captions are under way at once
-        watch=None if seen is None else seen.watch,
-        **decode,
-    )
+    with model_errors():
+        captions = engine.model.caption(
+            picture,
+            regions,
+            seed=seed,
+            batch_size=max(1, len(regions)),  # one batch, in which all captions are under way at once
+            watch=None if seen is None else seen.watch,
+            **decode,
+        )
     texts = [caption.text for caption in captions]
     pixels = np.asarray(picture)
     page = annotate(pixels, regions, list(enumerate(texts)))
