@@ -79,6 +79,21 @@ def test_questions_of_stdin_are_utf8_whatever_the_locale(encoding: str) -> None:
     assert [json.loads(line)["question"] for line in asked.stdout.splitlines()] == ["W\xe4?"]
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_stdout_takes_every_text_whatever_the_locale(encoding: str) -> None:
+    """JSON stays JSON, a caption or an answer gets escapes."""
+    question = "W\xe4? \u65e5? \U0001f600"
+    command = [sys.executable, "-m", "pdlm_cli", "chat", PHOTO, question, "--json", "--model", CHECKPOINT, *SHORT]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(REPOSITORY)}
+    asked = subprocess.run(command, capture_output=True, env=environment, timeout=120)
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)["question"] == question
+
+    script = "from pdlm_cli import stdout; stdout.prepare_streams(); stdout.print_line('\\u65e5 is the sun')"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, timeout=60)
+    assert (printed.returncode, printed.stdout) == (0, b"\\u65e5 is the sun\n"), printed.stderr
+
+
 def test_questions_end_when_nobody_reads_the_answers() -> None:
     command = [sys.executable, "-m", "pdlm_cli", "chat", PHOTO, "--json", "--model", CHECKPOINT, *SHORT]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
