@@ -25,6 +25,7 @@ from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.run_dir import read_facts
 from pdlm_cli.run_input import open_again
 from pdlm_cli.sources import MaskReader, Size, Sources, open_with_sources
+from pdlm_cli.stdout import printable
 from pdlm_cli.steps_gif import MOST_REGIONS, Steps, draw_gif
 from pdlm_cli.stores import open_store
 
@@ -117,8 +118,9 @@ def _captions(run: Path) -> dict[str, str]:
 
 
 def page_of(entry: ImageEntry, sources: Sources, texts: Sequence[str]) -> Image.Image:
-    """A picture with its regions, and a text of each beside it; those that cannot be read are told of in words."""
-    notes: list[tuple[int | None, str]] = []
+    """A picture with its regions, its name and a text of each region beside it; what cannot be read is told of in
+    words."""
+    notes: list[tuple[int | None, str]] = [(None, printable(entry.file_name))]
     pixels: list[NDArray[np.bool_]] = []
     try:
         picture = sources.picture(entry)

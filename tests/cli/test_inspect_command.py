@@ -106,6 +106,20 @@ def test_previews_are_drawn(faulty: Dataset, tmp_path: Path) -> None:
     assert result.exit_code == 5
 
 
+def test_previews_name_their_pictures(tmp_path: Path) -> None:
+    """The same picture and region under another name is another preview."""
+    looks = []
+    for name in ("first.png", "second.png", "first.png"):
+        folder = tmp_path / str(len(looks))
+        folder.mkdir()
+        dataset = Dataset(folder)
+        dataset.region(dataset.image(name=name))
+        result = pdlm("inspect", dataset.write(), "--preview", folder / "look.png")
+        assert result.exit_code == 0, result.stderr
+        looks.append((folder / "look.png").read_bytes())
+    assert looks[0] == looks[2] != looks[1]
+
+
 def test_previews_of_no_kind_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     result = pdlm("inspect", tmp_path / "nothing.json", "--preview", tmp_path / "look.txt")
     assert result.exit_code == 2
