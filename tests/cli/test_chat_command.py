@@ -18,7 +18,7 @@ from model.chat import ChatSettings, answer_layout, answer_question
 from model.layout import plan_conversation
 from model.pdlm import load_model
 from model.preprocess import prepare_image
-from pdlm_cli import checkpoints
+from pdlm_cli import chatting, checkpoints
 from pdlm_cli.main import main
 from tests.cli.support import CHECKPOINT, REPOSITORY
 
@@ -147,6 +147,8 @@ def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ([PHOTO, "What?", "--model", "nowhere"], 2, "nowhere"),
         (["none.jpg", "What?"], 2, "does not exist"),
         ([PHOTO, "What? " * 9000], 2, "the model reads at most 16,384"),
+        ([PHOTO, "What?", " "], 2, "a QUESTION is blank"),
+        ([PHOTO], 4, "stdin has no question"),
     ],
 )
 def test_what_cannot_be_asked_is_said(arguments: list[Any], code: int, message: str) -> None:
@@ -154,3 +156,11 @@ def test_what_cannot_be_asked_is_said(arguments: list[Any], code: int, message: 
     assert result.exit_code == code
     assert message in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("stdin", ["", "\n  \n"])
+def test_no_question_is_said_before_the_model_is_loaded(stdin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chatting, "open_conversation", None)
+    result = chat(PHOTO, "--json", stdin=stdin)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "stdin has no question" in result.stderr
