@@ -91,10 +91,23 @@ class DecodeSettings:
                 "where prompt and image see the captions; use cache frozen or refresh=K for an approximation, or none"
             )
 
-    def check_prompt(self, tokens: Tokens, config: PerceptionDLMConfig) -> None:
-        """Raise ValueError if prompt and caption leave no room for even one region of the smallest picture."""
-        blank = [tokens.mask] * self.length
-        check_room(plan_pass(tokens, config, tiles=config.min_tiles, captions=[blank], instruction=self.prompt), config)
+    def check_prompt(
+        self,
+        tokens: Tokens,
+        config: PerceptionDLMConfig,
+        *,
+        tiles: int | None = None,
+        regions: int = 1,
+        instruction: str | None = None,
+    ) -> None:
+        """Raise ValueError if picture, prompt and captions of a pass are more than the model reads.
+
+        tiles: of the picture, None for the smallest. instruction: in place of the prompt, if the pass has one.
+        """
+        blank = [[tokens.mask] * self.length] * regions
+        tiles = config.min_tiles if tiles is None else tiles
+        layout = plan_pass(tokens, config, tiles=tiles, captions=blank, instruction=instruction or self.prompt)
+        check_room(layout, config)
 
 
 def caption_passes(

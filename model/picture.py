@@ -37,8 +37,8 @@ def caption_picture(
     masks: (R, H, W) bool, or R of (H, W), in pixels of the picture, none empty. batch_size: passes on the device
     at a time, of the balanced passes that regions are split over. watch: told of the slots of all captions, by the
     index of their mask, before the first step and after each (see `Watch`). settings: fields of `DecodeSettings`.
-    Raises ValueError on masks of another size than the picture, empty masks and settings that do not fit,
-    FloatingPointError if the model gives NaN.
+    Raises ValueError on masks of another size than the picture, empty masks, settings that do not fit and a prompt
+    that is too long for the picture, FloatingPointError if the model gives NaN.
     """
     assert model.config.regions is not None
     stacked = check_masks(masks, image.size)
@@ -52,8 +52,10 @@ def caption_picture(
         prepare_pass(prepared, stacked[share], model.config, seeds=[seeds[index] for index in share])
         for share in shares
     ]
-    told = _by_name(watch, shares)
-    outputs = caption_passes(model, passes, DecodeSettings(**settings), told, lanes=batch_size)
+    told, chosen = _by_name(watch, shares), DecodeSettings(**settings)
+    for share in shares:
+        chosen.check_prompt(model.tokens, model.config, tiles=len(prepared.tiles), regions=len(share))
+    outputs = caption_passes(model, passes, chosen, told, lanes=batch_size)
     captions: dict[int, Caption] = {}
     for share, output in zip(shares, outputs, strict=True):
         if output.broken:

@@ -34,7 +34,7 @@ class Answer:
     seconds: float
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(asdict(self))  # escapes are JSON in every locale
 
 
 @dataclass

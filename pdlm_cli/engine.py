@@ -4,8 +4,9 @@ torch is imported only when an engine is loaded. The engine of this file runs in
 has one that runs it in worker processes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Union
 
 import numpy as np
@@ -118,9 +119,38 @@ class ModelEngine:
         """Raises OutOfDeviceMemory too, and leaves it to the caller to try fewer passes."""
         from model.decode import NAN_LOGITS, caption_passes
 
+        # Here, and not where passes are prepared: in a run another process does that, which has no tokenizer.
+        whys = [self._no_room(len(own.image.tiles), len(own.order), own.instruction) for own in passes]
+        fitting = [own for own, why in zip(passes, whys, strict=True) if why is None]
         with device_errors():
-            results = caption_passes(self.model, passes, self.settings, lanes=self.lanes)
-        return [PassFailure("nan_logits", NAN_LOGITS) if result.broken else result for result in results]
+            found = iter(caption_passes(self.model, fitting, self.settings, lanes=self.lanes))
+        results: list[PassResult] = []
+        for why in whys:
+            if why is not None:
+                results.append(PassFailure("prompt_too_long", why))
+            elif (result := next(found)).broken:
+                results.append(PassFailure("nan_logits", NAN_LOGITS))
+            else:
+                results.append(result)
+        return results
+
+    @cached_property
+    def _no_room(self) -> Callable[[int, int, str | None], str | None]:
+        """Why a pass cannot be read whole, by its tiles, regions and instruction; None if it can be.
+
+        Answers are kept: one takes a millisecond, and most passes are asked the same.
+        """
+
+        @lru_cache(maxsize=1024)
+        def no_room(tiles: int, regions: int, instruction: str | None) -> str | None:
+            tokens, config = self.model.tokens, self.model.config
+            try:
+                self.settings.check_prompt(tokens, config, tiles=tiles, regions=regions, instruction=instruction)
+            except ValueError as error:
+                return str(error)
+            return None
+
+        return no_room
 
 
 def load_engine(

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-PassErrorCode = Literal["device_oom", "device_error", "nan_logits", "timeout"]  # of all regions of a pass
+# Of all regions of a pass.
+PassErrorCode = Literal["prompt_too_long", "device_oom", "device_error", "nan_logits", "timeout"]
 ErrorCode = Literal[
     "missing_image",
     "outside_root",
@@ -30,6 +31,8 @@ REMEDIES: Mapping[str, str] = {
     "size_mismatch": "The mask was drawn on a picture of another size. Use the picture that was annotated, not a "
     "resized copy.",
     "too_many_regions": "The image has more regions than --max-regions lets through. Raise it if the input is right.",
+    "prompt_too_long": "Picture, prompt and caption are together longer than the model reads. Ask in fewer words, or "
+    "for a shorter caption (--length).",
     "device_oom": "A single pass is too large for the device's memory. Choose a larger device or a smaller model, then "
     "--retry-errors.",
     "device_error": "The device failed with this pass twice. Look at the log, then try --retry-errors.",

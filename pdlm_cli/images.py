@@ -175,6 +175,10 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     """
     if picture.mode == "F":
         raise ValueError("its pixels are floating-point numbers without a range; save it with 8 or 16 bits a channel")
+    if picture.mode == "I" and picture.format == "TIFF":  # a PNG in this mode has 16 bits, by older versions of Pillow
+        raise ValueError(
+            "its pixels are 32-bit or signed integers without a range; save it with 8 or 16 bits a channel"
+        )
     if picture.mode.startswith("I;16") or picture.mode == "I":
         # convert("RGB") would clip 16-bit values to white.
         picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))

@@ -56,11 +56,9 @@ def check_output(to: str, out: Path, *, overwrite: bool) -> None:
     """Raises ConfigError if `out` is called like a file of another kind, or it, or a folder that belongs to it, exists
     and may not be replaced."""
     made, ending = [out], Path(TARGETS[to].out).suffix
-    if ending and out.suffix in {".json", ".parquet"} - {ending}:
+    if ending and out.suffix != ending:
         raise ConfigError(f"{out} would be {TARGETS[to].title}; expected a name that ends in {ending}")
     if to == "panoptic":
-        if out.suffix != ".json":
-            raise ConfigError(f"{out} must end in .json: the folder of its PNGs is called like it, without that")
         made.append(panoptic.pictures_folder(out))
     for path in made:
         if not path.exists():

@@ -146,7 +146,7 @@ def mask_kind(segmentation: Any) -> str:
 
 
 def preview(manifest: Manifest, sources: Sources, pictures: int) -> Image.Image:
-    """The first pictures with their regions outlined, and ids and categories beside."""
+    """The first pictures with their regions outlined, and their names, ids and categories beside."""
     pages = []
     for entry in islice(manifest, pictures):
         labels = [" ".join(filter(None, (region.region_id, region.category))) for region in entry.regions]

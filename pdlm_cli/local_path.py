@@ -19,16 +19,24 @@ class LocalPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class PictureFile(LocalPath):
-    """A picture to write, of a kind that its name tells: refused before the work that it is to show."""
+class NamedFile(LocalPath):
+    """A file to write, of a kind that its name tells: refused before the work that it is to show, and so is a slip that
+    would replace a file of another kind."""
 
     def __init__(self, *endings: str) -> None:
-        """endings: those of its kinds, .png and .jpg if there are none."""
+        """endings: those of its kinds."""
         super().__init__(dir_okay=False)
-        self.endings = endings or (".png", ".jpg", ".jpeg")
+        self.endings = endings
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = super().convert(value, param, ctx)
         if path.suffix.lower() not in self.endings:
             self.fail(f"{path} does not end in {' or '.join(self.endings[:2])}", param, ctx)
         return path
+
+
+class PictureFile(NamedFile):
+    """A picture to write, .png or .jpg."""
+
+    def __init__(self) -> None:
+        super().__init__(".png", ".jpg", ".jpeg")

@@ -9,7 +9,7 @@ import click
 from pdlm_cli import __version__
 from pdlm_cli.errors import Interrupted, PdlmError
 from pdlm_cli.signals import StopSignals
-from pdlm_cli.stdout import open_closed_streams
+from pdlm_cli.stdout import prepare_streams
 from pdlm_cli.utf8 import escaped, is_utf8
 
 # name -> its line in `pdlm --help`, kept here so that the list costs no import of the command.
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        open_closed_streams()
+        prepare_streams()
         try:
             # Commands with something to finish put handlers of their own in place of these.
             with StopSignals():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pdlm_cli.annotated import annotate
+from pdlm_cli.device import model_errors
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import ConfigError, InputError, RegionError
 from pdlm_cli.images import load_image
@@ -24,6 +25,7 @@ from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.run_dir import read_facts
 from pdlm_cli.run_input import open_again
 from pdlm_cli.sources import MaskReader, Size, Sources, open_with_sources
+from pdlm_cli.stdout import printable
 from pdlm_cli.steps_gif import MOST_REGIONS, Steps, draw_gif
 from pdlm_cli.stores import open_store
 
@@ -86,14 +88,15 @@ def caption_picture(
     engine = load_engine(model, device, dtype, decode, quantize=quantize)
     tokens = engine.model.tokens
     seen = Steps(tokens.piece, tokens.mask, tokens.ends) if steps else None
-    captions = engine.model.caption(
-        picture,
-        regions,
-        seed=seed,
-        batch_size=max(1, len(regions)),  # one batch, in which all captions are under way at once
-        watch=None if seen is None else seen.watch,
-        **decode,
-    )
+    with model_errors():
+        captions = engine.model.caption(
+            picture,
+            regions,
+            seed=seed,
+            batch_size=max(1, len(regions)),  # one batch, in which all captions are under way at once
+            watch=None if seen is None else seen.watch,
+            **decode,
+        )
     texts = [caption.text for caption in captions]
     pixels = np.asarray(picture)
     page = annotate(pixels, regions, list(enumerate(texts)))
@@ -115,8 +118,9 @@ def _captions(run: Path) -> dict[str, str]:
 
 
 def page_of(entry: ImageEntry, sources: Sources, texts: Sequence[str]) -> Image.Image:
-    """A picture with its regions, and a text of each beside it; those that cannot be read are told of in words."""
-    notes: list[tuple[int | None, str]] = []
+    """A picture with its regions, its name and a text of each region beside it; what cannot be read is told of in
+    words."""
+    notes: list[tuple[int | None, str]] = [(None, printable(entry.file_name))]
     pixels: list[NDArray[np.bool_]] = []
     try:
         picture = sources.picture(entry)

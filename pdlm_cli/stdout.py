@@ -1,5 +1,6 @@
 """stdout is for results that another program reads; text from models and files is made harmless for a terminal."""
 
+import io
 import os
 import sys
 
@@ -9,12 +10,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def open_closed_streams() -> None:
+def prepare_streams() -> None:
     """Lead standard streams that a parent has closed to nowhere: the next file to be opened would take their place, and
-    get what is meant for them."""
+    get what is meant for them. Where the locale of stdout lacks a character, an escape stands for it."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, as long as the process
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def print_line(text: str) -> bool:

@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,19 @@ def chat(
     """
     from pdlm_cli import logs
     from pdlm_cli.chatting import open_conversation
+    from pdlm_cli.errors import InputError
     from pdlm_cli.progress import status
     from pdlm_cli.stdout import print_line, printable
 
     logs.configure(log_format)
+    if not all(question.strip() for question in questions):
+        raise click.UsageError("a QUESTION is blank; leave it out, or say what to ask")
+    asked = iter(questions) if questions else _asked()
+    if not questions and not sys.stdin.isatty():  # what is not there need not wait for the model
+        first = next(asked, None)
+        if first is None:
+            raise InputError("stdin has no question; give QUESTIONs after IMAGE, or write them to stdin, one a line")
+        asked = chain([first], asked)
     talk = open_conversation(
         image,
         settings,
@@ -67,7 +77,7 @@ def chat(
         quantize=quantize,
         max_pixels=max_pixels,
     )
-    for question in questions or _asked():
+    for question in asked:
         with status("answering"):
             answer = talk.ask(question)
         said = [answer.to_json()] if as_json else [printable(line) for line in answer.answer.splitlines()]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pdlm_cli.local_path import LocalPath
+from pdlm_cli.local_path import LocalPath, NamedFile
 from pdlm_cli.options import default_workers, logging_options, moved_options
 
 
@@ -12,8 +12,8 @@ from pdlm_cli.options import default_workers, logging_options, moved_options
 @click.argument("run", type=LocalPath(exists=True, file_okay=False))
 @click.option(
     "--output",
-    type=LocalPath(dir_okay=False),
-    help="Page to write.  [default: RUN/report.html]",
+    type=NamedFile(".html"),
+    help="Page to write, .html.  [default: RUN/report.html]",
 )
 @click.option(
     "--max-images",

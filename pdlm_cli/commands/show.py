@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from pdlm_cli.decode_options import decode_options, sampling_seed_option
-from pdlm_cli.local_path import LocalPath, PictureFile
+from pdlm_cli.local_path import LocalPath, NamedFile
 from pdlm_cli.options import logging_options, model_options, moved_options
 
 ALWAYS = ("source", "masks", "output", "log_format")
@@ -34,7 +34,7 @@ OF_RUN = ("pictures", "input_file", "images", "mask_pictures")  # of `pdlm capti
 )
 @click.option(
     "--steps-gif",
-    type=PictureFile(".gif"),
+    type=NamedFile(".gif"),
     help="Draw the denoising of an IMAGE too, all captions filling in at once, as a GIF.",
 )
 @moved_options

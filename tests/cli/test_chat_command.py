@@ -18,7 +18,7 @@ from model.chat import ChatSettings, answer_layout, answer_question
 from model.layout import plan_conversation
 from model.pdlm import load_model
 from model.preprocess import prepare_image
-from pdlm_cli import checkpoints
+from pdlm_cli import chatting, checkpoints
 from pdlm_cli.chatting import Conversation
 from pdlm_cli.main import main
 from tests.cli.support import CHECKPOINT, REPOSITORY
@@ -91,6 +91,21 @@ def test_questions_of_stdin_are_utf8_whatever_the_locale(encoding: str) -> None:
     assert [json.loads(line)["question"] for line in asked.stdout.splitlines()] == ["W\xe4?"]
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_stdout_takes_every_text_whatever_the_locale(encoding: str) -> None:
+    """JSON stays JSON, a caption or an answer gets escapes."""
+    question = "W\xe4? \u65e5? \U0001f600"
+    command = [sys.executable, "-m", "pdlm_cli", "chat", PHOTO, question, "--json", "--model", CHECKPOINT, *SHORT]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(REPOSITORY)}
+    asked = subprocess.run(command, capture_output=True, env=environment, timeout=120)
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)["question"] == question
+
+    script = "from pdlm_cli import stdout; stdout.prepare_streams(); stdout.print_line('\\u65e5 is the sun')"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, timeout=60)
+    assert (printed.returncode, printed.stdout) == (0, b"\\u65e5 is the sun\n"), printed.stderr
+
+
 def test_questions_end_when_nobody_reads_the_answers() -> None:
     command = [sys.executable, "-m", "pdlm_cli", "chat", PHOTO, "--json", "--model", CHECKPOINT, *SHORT]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -144,6 +159,8 @@ def test_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ([PHOTO, "What?", "--model", "nowhere"], 2, "nowhere"),
         (["none.jpg", "What?"], 2, "does not exist"),
         ([PHOTO, "What? " * 9000], 2, "the model reads at most 16,384"),
+        ([PHOTO, "What?", " "], 2, "a QUESTION is blank"),
+        ([PHOTO], 4, "stdin has no question"),
     ],
 )
 def test_what_cannot_be_asked_is_said(arguments: list[Any], code: int, message: str) -> None:
@@ -151,3 +168,11 @@ def test_what_cannot_be_asked_is_said(arguments: list[Any], code: int, message: 
     assert result.exit_code == code
     assert message in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("stdin", ["", "\n  \n"])
+def test_no_question_is_said_before_the_model_is_loaded(stdin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chatting, "open_conversation", None)
+    result = chat(PHOTO, "--json", stdin=stdin)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "stdin has no question" in result.stderr

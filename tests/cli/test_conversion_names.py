@@ -76,7 +76,13 @@ def test_panoptic_needs_a_name_that_its_folder_can_be_told_from(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("to", "name", "message"), [("manifest", "out.json", "ends in .parquet"), ("coco", "out.parquet", "ends in .json")]
+    ("to", "name", "message"),
+    [
+        ("manifest", "out.json", "ends in .parquet"),
+        ("coco", "out.parquet", "ends in .json"),
+        ("coco", "out.txt", "ends in .json"),
+        ("plain", "out", "ends in .json"),
+    ],
 )
 def test_a_name_of_another_kind_of_file_is_refused(to: str, name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pdlm_cli import images
 from pdlm_cli.errors import RegionError
 from pdlm_cli.images import Exif, find_image, image_size, load_image, read_data_address
 
@@ -175,6 +176,17 @@ def test_numbers_without_a_range_are_refused(tmp_path: Path) -> None:
         load_image(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("beyond", [255, 65535, 2**31 - 1])
+def test_integers_of_32_bits_are_refused(tmp_path: Path, beyond: int) -> None:
+    """Nothing says whether 255 is white in them, or nearly black."""
+    Image.fromarray(np.array([[0, beyond]], np.int32)).save(tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as picture:
+        assert picture.mode == "I"
+    with pytest.raises(RegionError, match="32-bit") as caught:
+        load_image(tmp_path / "a.tif")
+    assert code_of(caught) == "bad_image"
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK"])
 @pytest.mark.fault("16-bit, CMYK, palette, alpha, animated")
 def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
@@ -188,5 +200,9 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
 @pytest.mark.fault("16-bit, CMYK, palette, alpha, animated")
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     values = np.array([[0, 256, 32768, 65535]], np.uint16)
-    Image.fromarray(values).save(tmp_path / "deep.png")
-    assert np.asarray(load_image(tmp_path / "deep.png"))[0, :, 0].tolist() == [0, 1, 128, 255]
+    for name in ("deep.png", "deep.tif"):
+        Image.fromarray(values).save(tmp_path / name)
+        assert np.asarray(load_image(tmp_path / name))[0, :, 0].tolist() == [0, 1, 128, 255]
+    with Image.open(tmp_path / "deep.png") as picture:
+        older = picture.convert("I")  # the mode in which older versions of Pillow open it
+    assert np.asarray(images._to_rgb(older))[0, :, 0].tolist() == [0, 1, 128, 255]

@@ -106,6 +106,20 @@ def test_previews_are_drawn(faulty: Dataset, tmp_path: Path) -> None:
     assert result.exit_code == 5
 
 
+def test_previews_name_their_pictures(tmp_path: Path) -> None:
+    """The same picture and region under another name is another preview."""
+    looks = []
+    for name in ("first.png", "second.png", "first.png"):
+        folder = tmp_path / str(len(looks))
+        folder.mkdir()
+        dataset = Dataset(folder)
+        dataset.region(dataset.image(name=name))
+        result = pdlm("inspect", dataset.write(), "--preview", folder / "look.png")
+        assert result.exit_code == 0, result.stderr
+        looks.append((folder / "look.png").read_bytes())
+    assert looks[0] == looks[2] != looks[1]
+
+
 def test_previews_of_no_kind_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     result = pdlm("inspect", tmp_path / "nothing.json", "--preview", tmp_path / "look.txt")
     assert result.exit_code == 2
@@ -116,14 +130,14 @@ def test_previews_of_no_kind_are_refused_before_anything_is_read(tmp_path: Path)
 def test_regions_that_fail_keep_their_rows_through_conversions(to: str, faulty: Dataset, tmp_path: Path) -> None:
     """What captioning the copies would say is what captioning the original would."""
     problems = json.loads(pdlm("inspect", faulty.file, "--json").stdout)["problems"]
-    images = ["--images", faulty.folder]
-    result = pdlm("convert", to, faulty.file, tmp_path / "copy", "--json", *images)
+    images, copy = ["--images", faulty.folder], (tmp_path / "copy").with_suffix(Path(TARGETS[to].out).suffix)
+    result = pdlm("convert", to, faulty.file, copy, "--json", *images)
     assert result.exit_code == 3
     converted = json.loads(result.stdout)
     assert (converted["images"], converted["regions"]) == (3, 7)
     assert converted["errors"] == {"bad_mask": 1, "empty_mask": 2}
     assert "bad_mask" in result.stderr
-    found = json.loads(pdlm("inspect", tmp_path / "copy", "--pictures", "--json", *images).stdout)
+    found = json.loads(pdlm("inspect", copy, "--pictures", "--json", *images).stdout)
     assert (found["format"], found["regions"]) == (TARGETS[to].format, 7)
     assert found["problems"] == problems | {"missing_image": 1}
 

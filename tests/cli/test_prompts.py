@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("in_process")
 
 FAST = ["--model", str(CHECKPOINT), "--device", "cpu", "--steps", "2", "--length", "4"]
 COLOR, PLACE = "Name the colour.", "Where does it stand?"
-ASKED = [None, COLOR, PLACE, COLOR, ""]
+ASKED = [None, COLOR, PLACE, COLOR, "", "What is this? " * 5000]
 
 
 def manifest(folder: Path, regions: list[int], *, prompts: bool) -> Path:
@@ -36,11 +36,11 @@ def manifest(folder: Path, regions: list[int], *, prompts: bool) -> Path:
     return path
 
 
-def captioned(file: Path, *arguments: str) -> dict[str, dict[str, Any]]:
+def captioned(file: Path, *arguments: str, exit_code: int = 0) -> dict[str, dict[str, Any]]:
     out = file.with_suffix("").with_name(f"{file.stem}-{len(list(file.parent.iterdir()))}")
     asked = ["caption", "--input", str(file), "--output", str(out), *FAST, *arguments]
     result = CliRunner().invoke(main, asked)
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == exit_code, result.stderr
     return {row["region_id"]: row for row in pq.read_table(out / "data").to_pylist()}
 
 
@@ -61,3 +61,15 @@ def test_the_prompt_of_the_run_is_for_who_has_none(tmp_path: Path) -> None:
     for region, prompt in ((0, PLACE), (1, COLOR)):
         alone = captioned(manifest(tmp_path, [region], prompts=False), "--prompt", prompt)
         assert alone[str(region)]["caption"] == rows[str(region)]["caption"]
+
+
+@pytest.mark.fault("a prompt longer than the model reads, of a region in a manifest")
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_a_prompt_that_is_too_long_is_error_rows_and_touches_nothing_else(tmp_path: Path, cache: str) -> None:
+    rows = captioned(manifest(tmp_path, [0, 1, 5], prompts=True), "--cache", cache, exit_code=3)
+    long = rows.pop("5")
+    assert (long["status"], long["error_code"], long["caption"]) == ("error", "prompt_too_long", None)
+    assert "the model reads at most 16,384" in long["error_message"]
+    alone = captioned(manifest(tmp_path, [0, 1], prompts=True), "--cache", cache)
+    assert {name: row["caption"] for name, row in rows.items()} == {name: row["caption"] for name, row in alone.items()}
+    captioned(manifest(tmp_path, [5], prompts=True), "--cache", cache, exit_code=3)

@@ -126,6 +126,13 @@ def test_more_captions_than_a_gif_holds_are_refused(tmp_path: Path) -> None:
     assert f"room for {MOST_REGIONS} captions" in result.stderr
 
 
+def test_a_prompt_that_is_too_long_for_the_picture_is_said(tmp_path: Path) -> None:
+    """It has room beside a picture of one tile, and this one has seven."""
+    result = pdlm("show", PHOTO / "demo.jpg", *MASKS, "--output", tmp_path / "a.png", *FAST, "--prompt", "a " * 16250)
+    assert result.exit_code == 2
+    assert "the model reads at most 16,384" in result.stderr and result.stdout == ""
+
+
 def test_masks_may_come_from_an_annotation_file(tmp_path: Path) -> None:
     dataset = Dataset(tmp_path)
     first, second = dataset.image(), dataset.image()

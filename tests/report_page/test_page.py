@@ -69,6 +69,14 @@ def test_pictures_beyond_the_limit_are_left_out_and_this_is_said(dataset: Datase
     assert not (out / "report.html").exists()
 
 
+def test_a_page_takes_the_place_of_no_other_file(dataset: Dataset) -> None:
+    dataset.region(dataset.image())
+    masks = dataset.write().read_bytes()
+    result = report(caption_run(dataset), "--output", dataset.file)
+    assert result.exit_code == 2 and "does not end in .html" in result.stderr
+    assert dataset.file.read_bytes() == masks
+
+
 def test_errors_have_counts_examples_and_remedies(dataset: Dataset) -> None:
     image = dataset.image()
     dataset.region(image)
