@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pdlm_cli.errors import OutputError
+from pdlm_cli.errors import OutputError, unwritten
 
 POINTS = ("opened", "half", "written", "synced", "renamed", "durable")
 
@@ -49,7 +49,7 @@ def publish(path: Path) -> None:
         _reached("durable", path)
     except OSError as error:
         temporary(path).unlink(missing_ok=True)
-        raise _refused(path, error) from error
+        raise unwritten(path, error) from error
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def _staging(path: Path) -> Iterator[BinaryIO]:
         _reached("synced", path)
     except OSError as error:
         temporary(path).unlink(missing_ok=True)
-        raise _refused(path, error) from error
+        raise unwritten(path, error) from error
     except BaseException:
         temporary(path).unlink(missing_ok=True)
         raise
@@ -144,10 +144,6 @@ def _replace_folder(path: Path, staged: Path) -> None:
     else:
         staged.rename(path)
     sync(path.parent)
-
-
-def _refused(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"cannot write {path}: {error.strerror}; what was committed before is intact")
 
 
 def _reached(point: str, path: Path) -> None:

@@ -74,7 +74,9 @@ class OutputError(PdlmError):
 
 
 def unwritten(path: Path, error: OSError | ValueError) -> OutputError:
-    """For what saving a picture raised; the message of an OSError would name the path again."""
+    """For what writing a file raised; the message of an OSError would name the path again."""
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+        return OutputError(f"cannot write {path}: there is no folder {path.parent}")
     reason = (error.strerror if isinstance(error, OSError) else None) or error
     return OutputError(f"cannot write {path}: {reason}")
 

@@ -1,6 +1,7 @@
 """An input of any format and size as a stream of images with regions. Formats are told by structure, not by name."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -24,6 +25,7 @@ from pdlm_cli.stores import Store, is_address, is_run, open_store
 
 # The first that recognises a JSON file reads it: what asks for more comes before what asks for less.
 JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, sa1b, paradlc, plain, training)
+INPUTS = "an annotation file (JSON or Parquet), or a folder or an archive of pictures with masks"
 PARQUET_MAGIC = b"PAR1"
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}  # how they begin
 PICTURE_BEGINS = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP", re.DOTALL)
@@ -225,12 +227,25 @@ def _file_reader(location: str, format: str) -> Any:
                 "`pdlm show PICTURE MASKS` captions a single one"
             )
         file.seek(0)
-        shape = shape_of(JsonStream(file).items())
+        try:
+            shape = shape_of(JsonStream(file).items())
+        except ValueError as error:
+            if _begins_like_json(beginning):
+                raise
+            raise ValueError(f"it begins with {beginning!r}; expected {INPUTS}") from error
     for reader in JSON_READERS:
         if reader.recognises(shape):
             return reader
-    expected = "; ".join(reader.EXPECTED for reader in (*JSON_READERS, parquet, folder))
-    raise ValueError(f"{shape.describe()} is no known annotation format; expected one of: {expected}")
+    expected = ", ".join(reader.NAME for reader in JSON_READERS)
+    raise ValueError(
+        f"{shape.describe()} is no known annotation format; expected one of {expected}: docs/inputs.md shows them"
+    )
+
+
+def _begins_like_json(beginning: bytes) -> bool:
+    """Whether it is worth telling where a file goes wrong as JSON."""
+    text = beginning.decode(json.detect_encoding(beginning), "ignore").lstrip("\ufeff \t\r\n")
+    return text[:1] in ("{", "[", "")
 
 
 def _is_container(location: str) -> bool:

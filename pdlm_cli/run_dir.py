@@ -107,15 +107,18 @@ class RunDir(LockedFolder):
         path, described = part_path(self.path, index), marker_path(self.path, index)
         data = part_bytes(rows, metadata)
         marker = Marker.of(path.name, rows, data, complete=complete)
-        stage(path, data)
         try:
-            stage(described, as_json(marker.to_json()))
-            sync(self._done)
-        except OutputError:
-            temporary(path).unlink()
-            raise
-        publish(path)
-        publish(described)
+            stage(path, data)
+            try:
+                stage(described, as_json(marker.to_json()))
+                sync(self._done)
+            except OutputError:
+                temporary(path).unlink()
+                raise
+            publish(path)
+            publish(described)
+        except OutputError as error:
+            raise OutputError(f"{error}; what was committed before is intact") from error
         self.markers[index] = marker
         return path
 

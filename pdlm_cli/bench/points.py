@@ -149,8 +149,11 @@ def read_points(path: Path) -> tuple[list[Point], dict[str, str]]:
     file = path / "results.parquet" if path.is_dir() else path
     try:
         table = pq.read_table(file)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {file}; expected what `pdlm bench` wrote") from error
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"cannot read {file}: expected what `pdlm bench` wrote ({error})") from error
+        reason = str(error).rpartition(f"'{file}': ")[2]  # it would name the file again
+        raise InputError(f"cannot read {file}; expected what `pdlm bench` wrote: {reason}") from error
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if metadata.get("pdlm.bench_version") != SCHEMA_VERSION:
         raise InputError(f"{file} is not from this version of `pdlm bench`; measure again")

@@ -10,7 +10,6 @@ from pdlm_cli.readers.json_shape import Shape
 from pdlm_cli.readers.records import Records, name_at
 
 NAME = "lvis"
-EXPECTED = "LVIS: COCO instances whose images have 'coco_url' instead of 'file_name'"
 REGION_IDS = coco.REGION_IDS
 
 

@@ -18,7 +18,6 @@ from pdlm_cli.readers.records import (
 )
 
 NAME = "coco-panoptic"
-EXPECTED = "COCO panoptic: COCO with 'segments_info' in its 'annotations', and a folder of PNGs"
 REGION_IDS: Final = "image"
 
 

@@ -30,11 +30,8 @@ class Scenes:
     split: str = "train"
 
     def __post_init__(self) -> None:
-        at_least("data.sources.scenes.pictures", self.pictures, 1)
-        try:
-            check(self.seed, 0, self.level, self.size, self.split, self.objects)
-        except ValueError as error:
-            raise ValueError(f"data.sources.scenes: {error}") from error
+        at_least("pictures", self.pictures, 1)
+        check(self.seed, 0, self.level, self.size, self.split, self.objects)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +57,9 @@ class Source:
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.scenes is None):
-            raise ValueError("data.sources: expected either path or scenes")
-        at_least("data.sources.weight", self.weight, above=0)
-        at_least("data.sources.count", self.count, 1)
+            raise ValueError("path: expected either this or scenes")
+        at_least("weight", self.weight, above=0)
+        at_least("count", self.count, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ def read_settings(kind: type[Settings], values: Any, inside: str = "") -> Settin
 
     inside: dotted name of the mapping, for errors. Field types may be bool, int, float, str, Literal, tuple[X, ...],
     tuple of fixed length, dict[str, X], another dataclass, and any of these or None. Raises ValueError naming the
-    field, what was expected and what was found.
+    field, what was expected and what was found. What a dataclass finds wrong itself begins with the field's full name;
+    in items of a list, and what is inside them, with its name in the dataclass.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{inside or 'the job'}: expected fields, found {_found(values)}")
@@ -33,7 +34,12 @@ def read_settings(kind: type[Settings], values: Any, inside: str = "") -> Settin
     if missing:
         raise ValueError(f"missing field {', '.join(missing)}")
     read = {name: _value(hints[name], value, f"{prefix}{name}") for name, value in values.items()}
-    return kind(**read)
+    try:
+        return kind(**read)
+    except ValueError as error:
+        if any(step.isdecimal() for step in inside.split(".")):  # an item of a list does not know which it is
+            raise ValueError(f"{prefix}{error}") from error
+        raise
 
 
 def set_field(values: dict[str, Any], name: str, value: Any) -> None:

@@ -248,3 +248,12 @@ def test_fewer_steps_count_only_while_the_score_stays() -> None:
     assert len(notes) == 2
     for note in notes:
         assert "1.20 points" in note
+
+
+def test_a_file_that_cannot_be_compared_is_named_once(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.parquet"
+    broken.write_text("no Parquet")
+    for file, said in ((tmp_path / "results.parquet", "there is no"), (broken, "magic bytes not found")):
+        with pytest.raises(InputError, match=said) as caught:
+            read_points(file)
+        assert str(caught.value).count(str(file)) == 1

@@ -213,6 +213,7 @@ def test_a_file_is_not_replaced_unasked(finished: Path, dataset: Dataset) -> Non
 def test_a_target_that_cannot_be_written_is_told(finished: Path) -> None:
     result = pdlm("export", finished, "--to", "csv", finished / "no/table.csv")
     assert result.exit_code == 5
+    assert f"there is no folder {finished / 'no'}" in result.stderr and "committed" not in result.stderr
     assert "cannot write" in result.stderr
 
 

@@ -109,12 +109,13 @@ def changed(path: str, new: Any) -> dict[str, Any]:
 HALF = "a\ud800.jpg"
 REFUSED = {
     "empty file": ("", "the file is empty"),
-    "not JSON": ("masks", "not valid JSON at line 1"),
+    "not JSON": ("# masks", r"it begins with b'# masks'; expected an annotation file \(JSON or Parquet\), or a folder"),
     "cut off": ('{"images": [', "line 1, column 13"),
     "not a number": ('{"images": [], "annotations": NaN}', "NaN is not a JSON number"),
     "repeated key": ('{"images": [], "images": [], "annotations": []}', "'images'"),
     "deep nesting": ("[" * 5000 + "]" * 5000, "nested too deeply"),
-    "a list": ([1, 2], "a list of items like 1, or that alone is no known annotation format; expected one of: COCO"),
+    "a list": ([1, 2], "a list of items like 1, or that alone is no known annotation format; expected one of coco-"),
+    "an empty list": ([], "an empty list is no known annotation format; .{,150}$"),
     "other keys": ({"pictures": []}, "'pictures'"),
     "a number": (7, "a list of items like 7, or that alone"),
     "images of text": (changed("images", "all"), "'images' must be a list, found 'all'"),
@@ -164,6 +165,13 @@ def test_other_encodings_are_refused(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match="not valid JSON"):
         open_manifest(path)
+
+
+def test_what_is_no_text_is_not_taken_for_broken_json(tmp_path: Path) -> None:
+    (tmp_path / "program").write_bytes(b"\x7fELF\x02\x01\x01" + bytes(range(128, 256)))
+    with pytest.raises(InputError, match=r"it begins with b'.x7fELF.*expected an annotation file") as caught:
+        open_manifest(tmp_path / "program")
+    assert "JSON:" not in str(caught.value)
 
 
 @pytest.mark.parametrize("packer", [gzip, bz2, lzma], ids=["gzip", "bzip2", "xz"])

@@ -210,7 +210,9 @@ def test_what_cannot_be_reported_is_said(dataset: Dataset, tmp_path: Path) -> No
         read_run(tmp_path)
     dataset.region(dataset.image())
     out = caption_run(dataset)
-    assert report(out, "--output", tmp_path / "no" / "page.html").exit_code == 5
+    result = report(out, "--output", tmp_path / "no" / "page.html")
+    assert result.exit_code == 5
+    assert f"there is no folder {tmp_path / 'no'}" in result.stderr and "committed" not in result.stderr
     (out / "data/part-00000.parquet").write_bytes(b"PAR1 cut")
     with pytest.raises(InputError, match="cannot be read"):
         read_run(out)
