@@ -85,6 +85,7 @@ def test_click_stays_at_the_edge(file: Path) -> None:
         "options.py",
         "decode_options.py",
         "local_path.py",
+        "number_range.py",
     )
     names = imports_of(file)
     assert edge or not uses(names, "click")
