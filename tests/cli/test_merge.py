@@ -96,8 +96,9 @@ def test_a_merged_run_has_a_log_and_counts_what_its_shards_did(
     assert merged["seconds"] is merged["regions_per_second"] is merged["milliseconds"] is None
     assert "passes" in result.stderr and "seconds" not in result.stderr and "rows of this call" not in result.stderr
     events = [json.loads(line) for line in (out / "_pdlm/log.jsonl").read_text().splitlines()]
-    assert [event["event"] for event in events] == ["start", "end"]
-    assert events[0]["merged_from"] and events[1]["rows"] == merged["rows"]
+    # And progress between, on a machine that is busy enough.
+    assert [event["event"] for event in events if event["event"] != "progress"] == ["start", "end"]
+    assert events[0]["merged_from"] and events[-1]["rows"] == merged["rows"]
     assert pdlm("report", out).exit_code == 0
     assert "None" not in (out / "report.html").read_text()
 
