@@ -31,7 +31,7 @@ class KeyBuffers:
         self, config: LlamaConfig, lanes: int, prefix: int, answer: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         """prefix, answer: places for the longest ones."""
-        self.begin, self.prefixes = -(-prefix // GRAIN) * GRAIN, [0] * lanes
+        self.begin, self.prefixes = _up_to(GRAIN, prefix), [0] * lanes
         places = self.begin + answer
         shape = (lanes, config.num_key_value_heads, places, config.head_dim)
         layers = range(config.num_hidden_layers)
@@ -43,7 +43,7 @@ class KeyBuffers:
 
     def lengthen(self, prefix: int) -> None:
         """Make places for longer prefixes, layer by layer: no more than one of them is there twice at a time."""
-        more = -(-prefix // GRAIN) * GRAIN - self.begin
+        more = _up_to(GRAIN, prefix) - self.begin
         self.begin += more
         for kept in (self.keys, self.values):
             for layer in range(len(kept)):
@@ -74,6 +74,11 @@ class KeyBuffers:
         """(B, 1, Q, K): what scores are added to, 0 where `rows` may attend to `columns`, minus infinity elsewhere."""
         sees = structured_mask(self.kind[lanes], self.region[lanes], "isolated", rows, columns)
         width = sees.shape[-1]
-        room = -(-width // ALIGNED) * ALIGNED
+        room = _up_to(ALIGNED, width)
         mask = torch.full((*sees.shape[:-1], room), -torch.inf, dtype=self.keys[0].dtype, device=sees.device)
         return mask[..., :width].masked_fill_(sees, 0)
+
+
+def _up_to(step: int, count: int) -> int:
+    """The next multiple of `step` from `count` on."""
+    return -(-count // step) * step
