@@ -23,16 +23,17 @@ def structured_mask(
     kind: Tensor,
     region: Tensor,
     attention: str,
-    rows: slice = slice(None),
+    rows: slice | Tensor = slice(None),
     columns: slice = slice(None),
     twin: Tensor | None = None,
 ) -> Tensor:
     """(B, 1, Q, K) bool, True where a row of `rows` may attend to a token of `columns`.
 
-    kind, region: (B, L) as in `Layout`. attention: "released", "isolated" or "full" (see `RegionConfig`).
+    kind, region: (B, L) as in `Layout`. attention: "released", "isolated" or "full" (see `RegionConfig`). rows: the
+    same of all, or (B, Q) of each.
     twin: (B, L) as in `Batch`, under "isolated" alone; a caption and its twin do not see each other.
     """
-    q_kind, q_region = kind[:, rows, None], region[:, rows, None]
+    q_kind, q_region = _at(kind, rows), _at(region, rows)
     k_kind, k_region = kind[:, None, columns], region[:, None, columns]
     assert twin is None or attention == "isolated"
     if attention == "full":
@@ -46,5 +47,10 @@ def structured_mask(
         # Text between RoI spans is there only where positions are released; it serves no one but itself.
         sees = sees | ((q_kind == Kind.GAP) & (k_kind == Kind.GAP))
         if twin is not None:
-            sees = sees & ((k_kind != Kind.CAPTION) | (twin[:, rows, None] == twin[:, None, columns]))
+            sees = sees & ((k_kind != Kind.CAPTION) | (_at(twin, rows) == twin[:, None, columns]))
     return (sees & (k_kind != Kind.PAD)).unsqueeze(1)
+
+
+def _at(table: Tensor, rows: slice | Tensor) -> Tensor:
+    """(B, Q, 1) of a table (B, L)."""
+    return (table[:, rows] if isinstance(rows, slice) else table.gather(1, rows)).unsqueeze(2)

@@ -38,6 +38,7 @@ class DecodeSettings:
     a budget of its own, which loses nothing there (docs/decoding.md), and the published remask elsewhere.
     temperature, top_p, top_k: see `Sampling`. cfg_scale: classifier-free guidance, 0 for none.
     cache: none recomputes everything in every step; exact keeps prompt, image and RoIs (isolated attention only);
+        delayed does, and keeps a token too once a step has read it, which is approximate (dKV-Cache, 2505.15781);
         frozen and refresh=K do so where it is approximate, K the steps between recomputations; auto is exact where it
         can be and none elsewhere.
     """
@@ -62,6 +63,11 @@ class DecodeSettings:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         check_cache(self.cache, CACHES)
         check_scale(self.cfg_scale)
+        if self.cache == "delayed" and (self.sampler == "remask" or self.cfg_scale > 0):
+            raise ValueError(
+                "cache delayed keeps what is written, so it goes with topk, threshold, factor and entropy, not with "
+                "remask, which may take tokens back, nor with cfg_scale; use cache exact"
+            )
         self.rule("isolated")
         self.sampling()
 
@@ -79,16 +85,22 @@ class DecodeSettings:
         regions = config.regions
         assert regions is not None
         isolated = regions.attention == regions.positions == regions.budget == "isolated"
-        return isolated and self.cache in ("auto", "exact") and self.cfg_scale == 0
+        return isolated and self.cache in ("auto", "exact", "delayed") and self.cfg_scale == 0
 
     def check(self, config: PerceptionDLMConfig) -> None:
         """Raise ValueError if a model of this config cannot decode like this."""
         if config.regions is None:
             raise ValueError("this checkpoint is image-level: it has no region prompts; use a region checkpoint")
-        if self.cache == "exact" and config.regions.attention != "isolated":
+        attention = config.regions.attention
+        if self.cache in ("exact", "delayed") and attention != "isolated":
             raise ValueError(
-                f"cache exact needs isolated attention, and this checkpoint has {config.regions.attention} attention, "
+                f"cache {self.cache} needs isolated attention, and this checkpoint has {attention} attention, "
                 "where prompt and image see the captions; use cache frozen or refresh=K for an approximation, or none"
+            )
+        if self.cache == "delayed" and not self.streams(config):
+            raise ValueError(
+                "cache delayed needs positions and budget isolated, found "
+                f"{config.regions.positions} and {config.regions.budget}; use cache exact"
             )
 
     def check_prompt(
@@ -152,7 +164,7 @@ def _stream(
     assert regions is not None
     sampling = settings.sampling(_banned(model.tokens, regions, settings))
     rule, length, prompt = settings.rule(regions.budget), settings.length, settings.prompt
-    stream = CaptionStream(model, rule, sampling, length, prompt, lanes, show)
+    stream = CaptionStream(model, rule, sampling, length, prompt, lanes, show, delayed=settings.cache == "delayed")
     outputs = dict(stream.run(passes))
     return [outputs[index] for index in range(len(passes))]
 

@@ -15,7 +15,7 @@ from model.sampling import LogitsFn, guided
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLMBase
 
-CACHES = ("auto", "none", "exact", "frozen")  # and refresh=K
+CACHES = ("auto", "none", "exact", "delayed", "frozen")  # and refresh=K
 
 
 def refresh_every(cache: str) -> int:

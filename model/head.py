@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from model.sampling import Prediction, Sampling, predict
 
-ROWS = {"cpu": 32, "cuda": 512}  # that have logits at a time, 16 and 260 MB of them
+ROWS = {"cpu": 64, "cuda": 512}  # that have logits at a time, at most: 32 and 260 MB of them
 
 
 def likeliest_tokens(
@@ -15,6 +15,10 @@ def likeliest_tokens(
     head: the output layer, from (N, D) to logits (N, V).
     """
     assert sampling.temperature == 0
-    parts = hidden.split(rows or ROWS[hidden.device.type])
-    guesses = [predict(head(part)[None], sampling, entropy=entropy) for part in parts]
-    return Prediction.joined([guess.each(lambda of_one: of_one[0]) for guess in guesses])
+    guesses = []
+    for part in hidden.tensor_split(max(1, -(-len(hidden) // (rows or ROWS[hidden.device.type])))):
+        logits = head(part).float()
+        if sampling.banned is not None:
+            logits.index_fill_(-1, sampling.banned, float("-inf"))  # in place: nobody else has them
+        guesses.append(predict(logits[None], Sampling(), entropy=entropy).each(lambda of_one: of_one[0]))
+    return Prediction.joined(guesses)

@@ -6,7 +6,7 @@ Prefixes end, and captions begin, at the same place of all lanes, so that lanes 
     lane 1    |   context    | RoIs | captions |
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -24,14 +24,15 @@ class KeyBuffers:
     """Keys and values of each layer (lanes, heads, places, head width).
 
     kind, region: (lanes, places) of who wrote there, as in `Layout`; PAD where nobody did. begin: place of the first
-    caption, and the place after the prefix, in all lanes. prefixes: length of that of each lane.
+    caption, and the place after the prefix, in all lanes. prefixes, answers: how many rows
+    the prefix of each lane has, and its captions.
     """
 
     def __init__(
         self, config: LlamaConfig, lanes: int, prefix: int, answer: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         """prefix, answer: places for the longest ones."""
-        self.begin, self.prefixes = _up_to(GRAIN, prefix), [0] * lanes
+        self.begin, self.prefixes, self.answers = _up_to(GRAIN, prefix), [0] * lanes, [0] * lanes
         places = self.begin + answer
         shape = (lanes, config.num_key_value_heads, places, config.head_dim)
         layers = range(config.num_hidden_layers)
@@ -60,6 +61,7 @@ class KeyBuffers:
             table[lane, prefix] = entering[: layout.prefix].to(table.device)
         for kept in (*self.keys, *self.values):  # of the pass before, which may have been NaN
             kept[lane, :, : prefix.start] = 0
+            kept[lane, :, self.begin :] = 0
 
     def follow(self, captions: Mapping[int, tuple[Tensor, Tensor]]) -> None:
         """Who writes captions from now on: kind and region (Q,) of the rows of each lane."""
@@ -68,10 +70,28 @@ class KeyBuffers:
         region = torch.full_like(kind, -1)
         for lane, (kinds, regions) in captions.items():
             kind[lane, : len(kinds)], region[lane, : len(kinds)] = kinds, regions
+            self.answers[lane] = len(kinds)
         self.kind[:, answer], self.region[:, answer] = kind.to(self.kind.device), region.to(self.kind.device)
 
-    def mask(self, lanes: slice, rows: slice, columns: slice) -> Tensor:
-        """(B, 1, Q, K): what scores are added to, 0 where `rows` may attend to `columns`, minus infinity elsewhere."""
+    def keep(self, lane: int, rows: Tensor) -> None:
+        """Of the captions of a lane these rows alone, in order, from the first place on."""
+        rows = rows.to(self.kind.device)
+        for kept in (*self.keys, *self.values):
+            answer = kept[lane, :, self.begin :]
+            answer[:, : len(rows)] = answer[:, rows]
+
+    def sees(self, lanes: Collection[int]) -> slice:
+        """Places that captions of these lanes may attend to."""
+        longest = max(self.prefixes[lane] for lane in lanes), max(self.answers[lane] for lane in lanes)
+        return slice(self.begin - longest[0], self.begin + longest[1])
+
+    def mask(self, lanes: slice, rows: slice | Tensor, columns: slice) -> Tensor:
+        """(B, 1, Q, K): what scores are added to, 0 where rows may attend to `columns`, minus infinity elsewhere.
+
+        rows: places of all lanes, or (B, Q) of the captions of each, counted from the first.
+        """
+        if isinstance(rows, Tensor):
+            rows = (self.begin + rows).to(self.kind.device)
         sees = structured_mask(self.kind[lanes], self.region[lanes], "isolated", rows, columns)
         width = sees.shape[-1]
         room = _up_to(ALIGNED, width)

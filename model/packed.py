@@ -26,68 +26,90 @@ ATTENTION = "packed_passes"
 
 @dataclass(frozen=True)
 class Span:
-    """Rows that attend together, Q of each of B lanes, at the same places of all.
+    """Rows that attend together, Q of each of B lanes.
 
-    rows: (B Q) which of the packed rows they are, lane by lane. places: Q that they write. sees: K places that they may
-    attend to, their own the last. mask: (B, 1, Q, K) as `KeyBuffers.mask` has it, None for all of them.
+    rows: (B Q) which of the packed rows they are, lane by lane. sees: K places that they may attend to, the same of all
+    lanes. mask: (B, 1, Q, K) as `KeyBuffers.mask` has it, None for all of them.
     """
 
     rows: Tensor | slice
     lanes: slice
-    places: slice
     sees: slice
     mask: Tensor | None
+
+    def of(self, packed: Tensor) -> Tensor:
+        """(B, heads, Q, head width) of packed rows (1, heads, N, head width)."""
+        return packed[0, :, self.rows].unflatten(1, (self.lanes.stop - self.lanes.start, -1)).transpose(0, 1)
 
 
 @dataclass(frozen=True)
 class Attending:
-    """Whom all packed rows attend to. order: (N,) which of the rows of `spans` each of them is, None for the same."""
+    """Where packed rows leave their keys and values, and whom they attend to.
+
+    lanes, places: (N,) in the buffers, of each row. order: (N,) which of the rows of `spans` each of them is, None for
+    the same.
+    """
 
     buffers: KeyBuffers
+    lanes: Tensor
+    places: Tensor
     spans: Sequence[Span]
     order: Tensor | None = None
 
-    def write(self, span: Span, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep those of packed rows (1, heads, N, head width); all that the span sees, (B, heads, K, head width)."""
-        seen = []
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Of packed rows (1, heads, N, head width)."""
         for kept, packed in ((self.buffers.keys, keys), (self.buffers.values, values)):
-            own = kept[layer][span.lanes]
-            own[:, :, span.places] = _of_lanes(span, packed)
-            seen.append(own[:, :, span.sees])
-        return seen[0], seen[1]
+            kept[layer][self.lanes, :, self.places] = packed[0].transpose(0, 1)
 
 
-def _of_lanes(span: Span, packed: Tensor) -> Tensor:
-    """(B, heads, Q, head width) of packed rows (1, heads, N, head width)."""
-    return packed[0, :, span.rows].unflatten(1, (span.lanes.stop - span.lanes.start, -1)).transpose(0, 1)
-
-
-def attend_apart(buffers: KeyBuffers, counts: Mapping[int, int]) -> Attending:
-    """Captions lane by lane. counts: how many packed rows are of each lane, in order."""
-    spans, start = [], 0
-    for lane, count in counts.items():
-        lanes, places = slice(lane, lane + 1), slice(buffers.begin, buffers.begin + count)
-        sees = slice(buffers.begin - buffers.prefixes[lane], places.stop)
-        rows = slice(start, start + count)
-        spans.append(Span(rows, lanes, places, sees, buffers.mask(lanes, places, sees)))
-        start += count
-    return Attending(buffers, spans)
-
-
-def attend_together(buffers: KeyBuffers, counts: Mapping[int, int]) -> Attending:
-    """Captions of all lanes at once, padded to the longest. counts: as above. Rows that pad are copies of the first one
-    of their own lane, as NaN would get through a mask, and what comes of them is left out."""
-    lanes, most = slice(min(counts), max(counts) + 1), max(counts.values())
-    places = slice(buffers.begin, buffers.begin + most)
-    sees = slice(buffers.begin - max(buffers.prefixes[lane] for lane in counts), places.stop)
-    order = torch.cat([(lane - lanes.start) * most + torch.arange(count) for lane, count in counts.items()])
-    rows, place, start = torch.zeros(lanes.stop - lanes.start, most, dtype=torch.long), torch.arange(most), 0
-    for lane, count in counts.items():
-        rows[lane - lanes.start] = start + torch.where(place < count, place, 0)
-        start += count
+def attend_prefixes(buffers: KeyBuffers, rows: Mapping[int, slice], *, masked: bool) -> Attending:
+    """Prefixes lane by lane. rows: those of its prefix that each lane is forwarded; they may attend to all before them
+    and to each other. masked: whether some of these are not theirs to see."""
+    spans, lanes, places, start = [], [], [], 0
+    for lane, own in rows.items():
+        first, stop = (buffers.begin - buffers.prefixes[lane] + row for row in (own.start, own.stop))
+        only, sees = slice(lane, lane + 1), slice(first - own.start, stop)
+        mask = buffers.mask(only, slice(first, stop), sees) if masked else None
+        spans.append(Span(slice(start, start + stop - first), only, sees, mask))
+        places.append(torch.arange(first, stop))
+        lanes.append(torch.full_like(places[-1], lane))
+        start += stop - first
     device = buffers.kind.device
-    span = Span(rows.flatten().to(device), lanes, places, sees, buffers.mask(lanes, places, sees))
-    return Attending(buffers, [span], order.to(device))
+    return Attending(buffers, torch.cat(lanes).to(device), torch.cat(places).to(device), spans)
+
+
+def attend_apart(buffers: KeyBuffers, rows: Mapping[int, Tensor]) -> Attending:
+    """Captions lane by lane. rows: which of the rows of its captions each lane is forwarded, in order."""
+    spans, start = [], 0
+    for lane, own in rows.items():
+        lanes, sees = slice(lane, lane + 1), buffers.sees([lane])
+        spans.append(Span(slice(start, start + len(own)), lanes, sees, buffers.mask(lanes, own[None], sees)))
+        start += len(own)
+    return Attending(buffers, *_written(buffers, rows), spans)
+
+
+def attend_together(buffers: KeyBuffers, rows: Mapping[int, Tensor]) -> Attending:
+    """Captions of all lanes at once, padded to the longest. rows: as above. Rows that pad are copies of the first one
+    of their own lane, as NaN would get through a mask, and what comes of them is left out."""
+    lanes, most = slice(min(rows), max(rows) + 1), max(len(own) for own in rows.values())
+    order = torch.cat([(lane - lanes.start) * most + torch.arange(len(own)) for lane, own in rows.items()])
+    shape = lanes.stop - lanes.start, most
+    packed, asked, start = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long), 0
+    for lane, own in rows.items():
+        place = torch.arange(most)
+        place = torch.where(place < len(own), place, 0)
+        packed[lane - lanes.start], asked[lane - lanes.start] = start + place, own[place]
+        start += len(own)
+    device, sees = buffers.kind.device, buffers.sees(rows)
+    span = Span(packed.flatten().to(device), lanes, sees, buffers.mask(lanes, asked, sees))
+    return Attending(buffers, *_written(buffers, rows), [span], order.to(device))
+
+
+def _written(buffers: KeyBuffers, rows: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
+    """Lane and place of each of these rows of captions."""
+    lanes = torch.cat([torch.full_like(own, lane) for lane, own in rows.items()])
+    device = buffers.kind.device
+    return lanes.to(device), (buffers.begin + torch.cat(list(rows.values()))).to(device)
 
 
 def run_packed(decoder: LlamaModel, embeds: Tensor, positions: Tensor, attending: Attending) -> Tensor:
@@ -106,8 +128,7 @@ def prefill_packed(decoder: LlamaModel, embeds: Tensor, positions: Tensor, atten
         for project in (attention.k_proj, attention.v_proj)
     )
     _, keys = apply_rotary_pos_emb(keys, keys, *rotation)
-    for span in attending.spans:
-        attending.write(span, attention.layer_idx, keys, values)
+    attending.write(attention.layer_idx, keys, values)
 
 
 def _run_layers(
@@ -134,13 +155,15 @@ def attend_by_span(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """What transformers' decoder layers call: (1, heads, N, head width) each, to (1, N, heads, head width)."""
-    grouped = query.shape[1] != key.shape[1]
+    buffers, grouped = attending.buffers, query.shape[1] != key.shape[1]
     outputs = []
     layer: Any = module.layer_idx
+    attending.write(layer, key, value)
     for span in attending.spans:
-        keys, values = attending.write(span, layer, key, value)
-        own = _of_lanes(span, query)
-        found = F.scaled_dot_product_attention(own, keys, values, span.mask, scale=scaling, enable_gqa=grouped)
+        keys, values = (kept[layer][span.lanes, :, span.sees] for kept in (buffers.keys, buffers.values))
+        found = F.scaled_dot_product_attention(
+            span.of(query), keys, values, span.mask, scale=scaling, enable_gqa=grouped
+        )
         outputs.append(found.transpose(1, 2).flatten(0, 1))
     together = torch.cat(outputs)
     return (together if attending.order is None else together[attending.order])[None], None

@@ -65,7 +65,8 @@ class Rule:
 class Pools:
     """P pools on their way.
 
-    tokens: (P, N), the mask token where nothing is written. slots: (P, N) bool, those to be written.
+    tokens: (P, N), the mask token where nothing is written. slots: (P, N) bool, those to be written. unread: (P, N)
+    bool, those that were not written yet when the last step began.
     confidence: (P, N) log-probability each token had when it was last written, 0 where nothing was.
     step: (P,) steps taken. steps: (P,) those in which something was left to write. broken: (P,) whether a logit was NaN
     or infinite, so that the tokens mean nothing. expected: (P, N) what the last step had written or would have, and
@@ -74,6 +75,7 @@ class Pools:
 
     tokens: Tensor
     slots: Tensor
+    unread: Tensor
     confidence: Tensor
     step: Tensor
     steps: Tensor
@@ -88,7 +90,7 @@ class Pools:
         slots[:, window] = tokens[:, window] == mask_token
         none = torch.zeros_like(tokens[:, 0])
         confidence = torch.zeros(tokens.shape, device=tokens.device)
-        return cls(tokens, slots, confidence, none, none, none.bool(), tokens, none)
+        return cls(tokens, slots, slots, confidence, none, none, none.bool(), tokens, none)
 
     def masked(self, mask_token: int) -> Tensor:
         """(P, N) slots that are still to be written."""
@@ -123,6 +125,7 @@ def advance(pools: Pools, guess: Prediction, rule: Rule, mask_token: int) -> Poo
     return Pools(
         tokens=tokens,
         slots=pools.slots,
+        unread=masked,
         confidence=torch.where(written, guess.certainty, pools.confidence),
         step=pools.step + 1,
         steps=pools.steps + masked.any(dim=1),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 LogitsFn = Callable[[Tensor], Tensor]
+BLOCK = 256  # tokens, of which LLaDA's vocabulary has 494 times as many
 NEVER = -1e4  # in place of the logarithm of 0, where infinity would not do
 
 
@@ -72,12 +73,26 @@ def predict(
     if sampling.banned is not None:
         logits = logits.index_fill(-1, sampling.banned, float("-inf"))
     if sampling.temperature == 0:
-        tokens = logits.argmax(dim=-1)
+        tokens = likeliest(logits)
     else:
         assert generators is not None
         kept = nucleus(logits / sampling.temperature, sampling.top_p, sampling.top_k)
         tokens = (kept + gumbel(kept.shape, generators).to(kept.device)).argmax(dim=-1)
     return Prediction(tokens, log_probability(logits, tokens), entropy_of(logits) if entropy else None)
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """(P, N) of logits (P, N, V): the first of the largest, NaN above all.
+
+    By blocks of the vocabulary, if it is a multiple of them: a CPU finds the largest values of blocks several times as
+    fast as the place of one.
+    """
+    if logits.shape[-1] % BLOCK:
+        return logits.argmax(dim=-1)
+    blocks = logits.unflatten(-1, (-1, BLOCK))
+    first = blocks.amax(dim=-1).argmax(dim=-1)
+    own = blocks.take_along_dim(first[..., None, None], dim=-2).squeeze(-2)
+    return first * BLOCK + own.argmax(dim=-1)
 
 
 def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -16,20 +16,19 @@ import torch
 from torch import Tensor
 
 from model.batch import collate_passes, plan_blank
+from model.caption_rows import CaptionRows
 from model.captions import Caption, PassCaptions, cut_caption
 from model.clock import now
 from model.head import likeliest_tokens
 from model.key_buffers import KeyBuffers
 from model.layout import Kind, Layout
-from model.packed import Attending, Span, attend_apart, attend_together, prefill_packed, run_packed
+from model.packed import attend_prefixes, prefill_packed
 from model.preprocess import PreparedPass
 from model.rules import POLL, Pools, Rule, advance
 from model.sampling import Prediction, Sampling, predict
 
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLM
-
-ATTEND = {"cpu": attend_apart, "cuda": attend_together}  # padding costs a CPU what calls for each lane cost a GPU
 
 Show = Callable[[dict[int, list[list[int]]]], None]
 
@@ -65,7 +64,9 @@ class CaptionStream:
     """Captions of passes, each pass as soon as its last caption is done.
 
     length: slots of a caption. instruction: None for the one the model learnt. lanes: passes on the device at a time.
-    show: told of the slots of all captions on the device, by pass, before their first step and after each.
+    show: told of the slots of all captions on the device, by pass, before their first step and after each. delayed:
+    whether keys and values of a token are kept once a step has read it, which is approximate; not with a rule that may
+    take tokens back.
     """
 
     def __init__(
@@ -77,13 +78,17 @@ class CaptionStream:
         instruction: str | None,
         lanes: int,
         show: Show | None = None,
+        *,
+        delayed: bool = False,
     ) -> None:
         self.model, self.rule, self.sampling = model, rule, sampling.on(model.device)
         self.length, self.instruction, self.capacity, self.show = length, instruction, lanes, show
+        assert not (delayed and rule.judges_everything)
+        self.delayed = delayed
         self.embed = model.language_model.get_input_embeddings()
         self.head = model.language_model.lm_head
         self.lanes: list[Lane] = []
-        self.buffers: KeyBuffers | None = None
+        self.rows: CaptionRows | None = None
         # Of the captions that are not done, lane by lane and slot by slot: whose they are, what is written, how it is
         # drawn.
         self.open: list[tuple[Lane, int]] = []
@@ -104,6 +109,8 @@ class CaptionStream:
             began = time.perf_counter()
             if self.planned is not self.open:  # none has come or gone in most rounds
                 self._plan()
+            if self.delayed:
+                self._leave_out()
             asked = self.pools.slots if self.rule.judges_everything else self.pools.masked(self.model.tokens.mask)
             self.judged = asked.flatten().nonzero().squeeze(1)
             for _ in range(self._rounds()):
@@ -118,15 +125,15 @@ class CaptionStream:
         embeds = model.embed(collate_passes(passes, layouts, model.config).to(model.device))
         encoded = now(model.device)
 
-        self.buffers = self._room(max(layout.prefix for layout in layouts), len(arrived))
-        free = sorted(set(range(len(self.buffers.prefixes))) - {lane.number for lane in self.lanes})
+        buffers = self._room(max(layout.prefix for layout in layouts), len(arrived))
+        free = sorted(set(range(len(buffers.prefixes))) - {lane.number for lane in self.lanes})
         together, encode_ms = len(self.lanes) + len(arrived), 1e3 * (encoded - started)
         share_ms, lanes = encode_ms / len(arrived), []
         for (index, prepared), layout, number in zip(arrived, layouts, free[: len(arrived)], strict=True):
-            self.buffers.enter(number, layout)
+            buffers.enter(number, layout)
             blank = [[model.tokens.mask] * self.length for _ in prepared.order]
             lanes.append(Lane(index, prepared, layout, number, together, encode_ms, share_ms, encoded, blank))
-        self._prefill(lanes, embeds)
+        self._prefill(buffers, lanes, embeds)
         for lane in lanes:
             lane.decode_share_ms = 1e3 * (now(model.device) - encoded) / len(lanes)
 
@@ -140,64 +147,52 @@ class CaptionStream:
 
     def _room(self, prefix: int, arrived: int) -> KeyBuffers:
         """Buffers for prefixes of this length. Never are there more passes than have arrived at first."""
-        if self.buffers is None:
+        if self.rows is None:
             model, regions = self.model, self.model.config.regions
             assert regions is not None
             answer = regions.max_regions * (1 + self.length)
-            return KeyBuffers(model.config.text_config, arrived, prefix, answer, model.dtype, model.device)
-        if self.buffers.begin < prefix:
-            self.buffers.lengthen(prefix)
-        return self.buffers
+            buffers = KeyBuffers(model.config.text_config, arrived, prefix, answer, model.dtype, model.device)
+            self.rows = CaptionRows(buffers, self.length)
+        elif self.rows.buffers.begin < prefix:
+            self.rows.buffers.lengthen(prefix)
+        return self.rows.buffers
 
-    def _prefill(self, lanes: Sequence[Lane], embeds: Tensor) -> None:
+    def _prefill(self, buffers: KeyBuffers, lanes: Sequence[Lane], embeds: Tensor) -> None:
         """Keys and values of what no caption changes, of embeddings (B, L, D) padded on the right of each prefix."""
-        buffers, decoder = self.buffers, self.model.language_model.model
-        assert buffers is not None
+        decoder = self.model.language_model.model
         for kind in (Kind.CONTEXT, Kind.ROI):
-            spans, rows, positions, start = [], [], [], 0
-            for lane, own in zip(lanes, embeds, strict=True):
-                first, stop = _places(lane.layout, kind)
-                if first == stop:
-                    continue
-                rows.append(own[first:stop])
-                positions.append(lane.layout.position_ids[first:stop])
-                number, begin = slice(lane.number, lane.number + 1), buffers.begin - lane.layout.prefix
-                places, sees = slice(begin + first, begin + stop), slice(begin, begin + stop)
-                mask = None if kind == Kind.CONTEXT else buffers.mask(number, places, sees)
-                spans.append(Span(slice(start, start + stop - first), number, places, sees, mask))
-                start += stop - first
-            if spans:
-                at = torch.cat(positions).to(embeds.device)
-                prefill_packed(decoder, torch.cat(rows), at, Attending(buffers, spans))
+            places = [_places(lane.layout, kind) for lane in lanes]
+            rows = {lane.number: own for lane, own in zip(lanes, places, strict=True) if own.start < own.stop}
+            if rows:
+                packed = torch.cat([own[at] for own, at in zip(embeds, places, strict=True)])
+                positions = torch.cat([lane.layout.position_ids[at] for lane, at in zip(lanes, places, strict=True)])
+                attending = attend_prefixes(buffers, rows, masked=kind == Kind.ROI)
+                prefill_packed(decoder, packed, positions.to(embeds.device), attending)
 
     def _plan(self) -> None:
-        """Where the rows of the next steps lie, after captions have come or gone: marker and slots of each."""
-        assert self.buffers is not None
-        device, self.planned = self.model.device, self.open
-        markers, positions, captions = [], [], {}
-        for lane in self.lanes:
-            layout, slots = lane.layout, [slot for own, slot in self.open if own is lane]
-            first = layout.slots[slots, :1] - 1
-            rows = (first + torch.arange(self.length + 1)).flatten()
-            markers.append(layout.input_ids[first])
-            positions.append(layout.position_ids[rows])
-            captions[lane.number] = layout.kind[rows], layout.region[rows]
-        self.buffers.follow(captions)
-        counts = {lane: len(kinds) for lane, (kinds, _) in captions.items()}
-        self.attending = ATTEND[device.type](self.buffers, counts)
-        self.markers = torch.cat(markers).to(device)
-        self.positions = torch.cat(positions).to(device)
+        """Where the rows of the next steps lie, after captions have come or gone."""
+        assert self.rows is not None
+        self.planned = self.open
+        regions = {lane.number: [slot for own, slot in self.open if own is lane] for lane in self.lanes}
+        self.rows.place({lane.number: (lane.layout, regions[lane.number]) for lane in self.lanes})
+
+    def _leave_out(self) -> None:
+        """Rows whose keys and values are of what is written: dKV-Cache (2505.15781). Markers always are."""
+        assert self.rows is not None
+        markers = (self.pools.step > 0)[:, None]
+        self.rows.leave_out(torch.cat([markers, ~self.pools.unread], dim=1).tolist())  # waits for the device
 
     def _rounds(self) -> int:
         """Steps until the next look: none after the last that any pass takes."""
         left = min(self.rule.steps - lane.steps for lane in self.lanes)
         assert left > 0
-        return min(left, POLL[self.model.device.type])
+        return min(left, 1 if self.delayed else POLL[self.model.device.type])
 
     def _step(self) -> None:
-        embeds = self.embed(torch.cat([self.markers, self.pools.tokens], dim=1))
-        hidden = run_packed(self.model.language_model.model, embeds.flatten(0, 1), self.positions, self.attending)
-        guess = self._predict(hidden.view(*embeds.shape)[:, 1:])
+        assert self.rows is not None
+        embeds = self.embed(torch.cat([self.rows.markers, self.pools.tokens], dim=1))
+        hidden = self.rows.forward(self.model.language_model.model, embeds)
+        guess = self._predict(hidden[:, 1:])
         self.pools = advance(self.pools, guess, self.rule, self.model.tokens.mask)
         for lane in self.lanes:
             lane.steps += 1
@@ -260,11 +255,11 @@ class CaptionStream:
         self.show({lane.index: lane.tokens for lane in self.lanes})
 
 
-def _places(layout: Layout, kind: Kind) -> tuple[int, int]:
-    """First place and the place after the last of the context or the RoIs of an isolated layout."""
+def _places(layout: Layout, kind: Kind) -> slice:
+    """Of the context or the RoIs of an isolated layout."""
     found = (layout.kind[: layout.prefix] == kind).nonzero()
     if not len(found):
-        return 0, 0
+        return slice(0, 0)
     first, stop = int(found[0]), int(found[-1]) + 1
     assert len(found) == stop - first
-    return first, stop
+    return slice(first, stop)

@@ -74,7 +74,7 @@ def decode_options(command: Command) -> Command:
             help="Write a caption to its end once this many steps have changed nothing; 0 for never.",
         ),
         sampling_options,
-        _cache_option("auto", "none", "exact"),
+        _cache_option("auto", "none", "exact", "delayed"),
     )
 
 

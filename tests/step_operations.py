@@ -7,7 +7,7 @@ Views counted, kernels that an operation is made of not; 32 layers of small widt
 
 import torch
 
-from model import stream
+from model import caption_rows
 from model.decode import DecodeSettings
 from model.packed import attend_apart, attend_together
 from model.pdlm import PerceptionDLM
@@ -34,7 +34,7 @@ def main() -> None:
     print("| passes | each attends alone | all at once |\n|---|---|---|")
     for lanes in LANES:
         counts = []
-        for stream.ATTEND["cpu"] in (attend_apart, attend_together):
+        for caption_rows.ATTEND["cpu"] in (attend_apart, attend_together):
             counts.append(operations(model, lanes))
         print(f"| {lanes} | {counts[0]:,} | {counts[1]:,} |", flush=True)
 

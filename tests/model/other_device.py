@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from model import chat, head, rules, stream
+from model import caption_rows, chat, head, rules, stream
 from model.batch import Batch
 from model.decode import DecodeSettings, caption_passes, plan_batch
 from model.diffusion import add_noise, draw_hits
@@ -100,7 +100,9 @@ def cases() -> Iterator[tuple[str, Callable[[], object]]]:
     isolated, released = (random_model("tiny", regions=own, dtype=torch.bfloat16) for own in (ISOLATED, RELEASED))
     passes, published = two_passes(isolated), two_passes(released)
     samplings: dict[str, dict[str, Any]] = {sampler: {"sampler": sampler} for sampler in SAMPLERS}
-    for name, settings in (samplings | {"drawn at random": {"temperature": 1.0, "top_p": 0.9, "top_k": 5}}).items():
+    samplings["drawn at random"] = {"temperature": 1.0, "top_p": 0.9, "top_k": 5}
+    samplings["tokens kept"] = {"cache": "delayed"}
+    for name, settings in samplings.items():
         yield f"captions, {name}", functools.partial(caption, isolated, passes, settings)
     for storage in STORAGES:
         yield (
@@ -169,7 +171,7 @@ def learn(model: PerceptionDLM, batch: Batch) -> None:
 def main() -> None:
     found = list(cases())
     _setup_privateuseone_for_python_backend(DEVICE)
-    for table in (stream.ATTEND, head.ROWS, rules.POLL):
+    for table in (caption_rows.ATTEND, head.ROWS, rules.POLL):
         table[DEVICE] = table["cuda"]  # type: ignore[index]
     torch.tensor, FakeTensor.tolist = tensor_there, list_of  # type: ignore[assignment]
     _Plan.layout = on_host(_Plan.layout)  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from model import stream
+from model import caption_rows
 from model.decode import DecodeSettings
 from model.packed import attend_apart, attend_together
 from model.quantize import STORAGES, quantize_decoder
@@ -64,13 +64,13 @@ def steps_of(sampler: str, kind: str | None) -> Operations:
 def test_a_step_waits_for_nothing_whatever_the_sampler(
     sampler: str, attend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(stream.ATTEND, "cpu", attend)
+    monkeypatch.setitem(caption_rows.ATTEND, "cpu", attend)
     assert steps_of(sampler, None).waits == {}
 
 
 def test_a_step_of_many_lanes_calls_no_more_operations_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they attend together: on a GPU a call costs more than what it does."""
-    monkeypatch.setitem(stream.ATTEND, "cpu", attend_together)
+    monkeypatch.setitem(caption_rows.ATTEND, "cpu", attend_together)
     model, counts = tiny(), []
     for lanes in (1, 4):
         with torch.inference_mode():

@@ -1,0 +1,68 @@
+"""Which rows of captions a step forwards: marker and slots of each caption that is not done.
+
+They lie lane by lane and caption by caption. A step forwards all of them, or those alone whose keys and values in the
+buffers are not of what is written by now; the others are seen as they were when they were last forwarded.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor
+from transformers import LlamaModel
+
+from model.key_buffers import KeyBuffers
+from model.layout import Layout
+from model.packed import Attending, attend_apart, attend_together, run_packed
+
+# Padding costs a CPU what calls for each lane cost a GPU.
+ATTEND: dict[str, Callable[[KeyBuffers, Mapping[int, Tensor]], Attending]] = {
+    "cpu": attend_apart,
+    "cuda": attend_together,
+}
+
+
+class CaptionRows:
+    """length: slots of a caption. markers: (C, 1) ids of the token before the slots of each of C captions."""
+
+    def __init__(self, buffers: KeyBuffers, length: int) -> None:
+        self.buffers, self.of_caption = buffers, torch.arange(1 + length)
+        self.captions: Mapping[int, tuple[Layout, list[int]]] = {}
+        self.markers = torch.empty(0, 1, dtype=torch.long)
+
+    def place(self, captions: Mapping[int, tuple[Layout, list[int]]]) -> None:
+        """After captions have come or gone: layout and regions of those of each lane. All rows will be forwarded."""
+        markers, positions, written = [], [], {}
+        for lane, (layout, regions) in captions.items():
+            first = layout.slots[regions, :1] - 1
+            rows = (first + self.of_caption).flatten()
+            markers.append(layout.input_ids[first])
+            positions.append(layout.position_ids[rows])
+            written[lane] = layout.kind[rows], layout.region[rows]
+            before, placed = self.captions.get(lane, (None, []))
+            if before is layout and placed != regions:
+                stay = torch.tensor([placed.index(region) for region in regions])
+                self.buffers.keep(lane, (stay[:, None] * len(self.of_caption) + self.of_caption).flatten())
+        self.captions = captions
+        self.buffers.follow(written)
+        device = self.buffers.kind.device
+        self.markers, self.positions = torch.cat(markers).to(device), torch.cat(positions).to(device)
+        self.leave_out([[False] * len(self.of_caption)] * len(self.markers))
+
+    def leave_out(self, read: Sequence[Sequence[bool]]) -> None:
+        """read: of each caption, of each of its rows, whether the next steps do without it."""
+        rows, forwarded, first = {}, [], 0
+        for lane, (_, regions) in self.captions.items():
+            flat = chain.from_iterable(read[first : first + len(regions)])
+            rows[lane] = torch.tensor([row for row, left_out in enumerate(flat) if not left_out])
+            forwarded.append(first * len(self.of_caption) + rows[lane])
+            first += len(regions)
+        device = self.buffers.kind.device
+        self.forwarded = torch.cat(forwarded).to(device)
+        self.attending = ATTEND[device.type](self.buffers, rows)
+
+    def forward(self, decoder: LlamaModel, embeds: Tensor) -> Tensor:
+        """Hidden states (C, 1 + G, D) of embeddings of that shape; 0 where a row is not forwarded."""
+        rows, at = embeds.flatten(0, 1), self.forwarded
+        hidden = run_packed(decoder, rows[at], self.positions[at], self.attending)
+        return torch.zeros_like(rows).index_copy(0, at, hidden).view(embeds.shape)
