@@ -166,6 +166,15 @@ def _check_setting(context: click.Context, parameter: click.Parameter, value: fl
     return value
 
 
+KEPT = {
+    "auto": "exact where it can be, else none",
+    "none": "all are computed in every step",
+    "exact": "those of picture and prompt are kept, where they see no caption",
+    "delayed": "those of written tokens are kept too, which is approximate",
+    "frozen": "those of picture and prompt are kept although they see what is written, which is approximate",
+}
+
+
 def _cache_option(*kinds: str) -> Callable[[Command], Command]:
     """kinds: the default and what else there is beside frozen and refresh=K, as model.denoiser.CACHES has them."""
     named = ", ".join([*kinds, "frozen"])
@@ -180,6 +189,7 @@ def _cache_option(*kinds: str) -> Callable[[Command], Command]:
         default=kinds[0],
         show_default=True,
         callback=check,
-        help=f"Keys and values of picture and prompt between steps: {named} or refresh=K, which computes them again in "
-        "every K-th step. frozen and refresh=K are approximate, and faster.",
+        help="Keys and values between steps. "
+        + "; ".join(f"{kind}: {KEPT[kind]}" for kind in (*kinds, "frozen"))
+        + "; refresh=K: again in every K-th step.",
     )

@@ -85,15 +85,16 @@ class Contenders:
 
         return Contender("pdlm", caption, phases)
 
-    def one_by_one(self, regions: int) -> Contender:
+    def one_by_one(self, regions: int, settings: "DecodeSettings | None" = None) -> Contender:
         """Passes of that many regions, one after the other."""
+        settings = settings or self.settings
 
         def caption(scene: Scene) -> Outcome:
             passes = scene.passes(self.model.config, regions)
             run = passes[: self.part.regions]
-            return _times([self._decode(self.model, [own], self.settings) for own in run], len(passes))
+            return _times([self._decode(self.model, [own], settings) for own in run], len(passes))
 
-        return Contender("sequential", caption, lambda scene, steps: self._cached(scene, regions, steps, self.settings))
+        return Contender("sequential", caption, lambda scene, steps: self._cached(scene, regions, steps, settings))
 
     def uncached(self) -> Contender:
         steps = self.part.steps or self.settings.steps
@@ -172,8 +173,8 @@ class Contenders:
 
     def cached(self, lengths: Lengths, steps: float, settings: "DecodeSettings", passes: int = 1) -> list[Phase]:
         """Of a batch of passes of these lengths."""
-        again = settings.rule("isolated").judges_everything
-        return cached_pass(self.counts, lengths, round(steps), passes, again=again)
+        again, delayed = settings.rule("isolated").judges_everything, settings.cache == "delayed"
+        return cached_pass(self.counts, lengths, round(steps), passes, again=again, delayed=delayed)
 
     def lengths(self, model: "PerceptionDLM", prepared: "PreparedPass") -> Lengths:
         from model.decode import plan_batch
@@ -196,7 +197,7 @@ class Contenders:
         self, scene: Scene, regions: int, steps: float, settings: "DecodeSettings", *, together: bool = False
     ) -> list[Phase]:
         """Of passes of that many regions; as many as are alike are one batch, if together."""
-        if self.model.attention != "isolated" or settings.cache not in ("auto", "exact"):
+        if self.model.attention != "isolated" or settings.cache not in ("auto", "exact", "delayed"):
             return self._recomputed(scene, everywhere=False)
         phases: list[Phase] = []
         passes = scene.passes(self.model.config, regions)

@@ -113,17 +113,21 @@ class Lengths:
     slots: int
 
 
-def cached_pass(counts: Counts, own: Lengths, steps: int, passes: int = 1, *, again: bool = False) -> list[Phase]:
+def cached_pass(
+    counts: Counts, own: Lengths, steps: int, passes: int = 1, *, again: bool = False, delayed: bool = False
+) -> list[Phase]:
     """Context once, then the captions alone in every step: what isolated attention allows.
 
     again: whether slots that are written are predicted again. If not, logits are those of the slots that are left, on
-    average as if every step wrote as many.
+    average as if every step wrote as many. delayed: whether a step forwards those alone that the step before last left.
     """
     judged = own.slots if again else own.slots * (steps + 1) / (2 * steps)
+    left = own.slots * (steps - 1) * (1 - (steps - 2) / (2 * steps))  # in all steps after the first
+    rows = round((own.answer + left) / steps) if delayed else own.answer
     return [
         counts.vision(own.tiles * passes),
         counts.prefill(own.prefix, own.prefix, passes=passes),
-        counts.decoder(own.answer, own.prefix + own.answer // 2, passes=passes, times=steps),
+        counts.decoder(rows, own.prefix + own.answer // 2, passes=passes, times=steps),
         counts.head(round(judged * passes), times=steps),
     ]
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, replace
 
+from pdlm_cli.bench.contenders import Contender
 from pdlm_cli.bench.end_to_end import e2e
 from pdlm_cli.bench.long_run import long_run
 from pdlm_cli.bench.paradlc import paradlc_cases
@@ -12,13 +13,14 @@ from pdlm_cli.bench.scene_steps import count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case, case_of
 from pdlm_cli.bench.verdicts import AXIS, contributions, judge
+from pdlm_cli.bench.workload import Scene
 from pdlm_cli.progress import open_progress
 
 
 def targets(session: Session) -> list[Point]:
     """Measure everything. Verdicts, and what each part contributes, go to the facts of the session."""
     job = session.job
-    with open_progress(2 * job.pictures, session.log_format, session.console, doing="scenes", unit="pictures") as bar:
+    with open_progress(3 * job.pictures, session.log_format, session.console, doing="scenes", unit="pictures") as bar:
         steps = count_steps(job.pictures, job.device, bar)
     fewer = max(1, math.ceil(steps.average))
     points = session.measure(_cases(session, fewer))
@@ -39,19 +41,21 @@ def targets(session: Session) -> list[Point]:
 
 def _cases(session: Session, fewer: int) -> list[Case]:
     contenders, length, most = session.contenders, session.settings.length, session.job.regions
-    adaptive = contenders.together(replace(session.settings, steps=fewer))
+    adaptive, delayed = (replace(session.settings, **change) for change in ({"steps": fewer}, {"cache": "delayed"}))
     whole, single = session.scene(most), session.scene(1)
+
+    def case(contender: Contender, scene: Scene = whole, name: str | None = None) -> Case:
+        return case_of(contender, scene, length, AXIS, len(scene.masks), name)
+
     return [
-        case_of(contenders.together(), whole, length, AXIS, most),
-        case_of(contenders.together(), single, length, AXIS, 1),
-        case_of(adaptive, whole, length, AXIS, most, name="adaptive"),
-        *(
-            case_of(contender, whole, length, AXIS, most)
-            for contender in (
-                contenders.one_by_one(1),
-                contenders.left_to_right(),
-                contenders.uncached(),
-                contenders.released(),
-            )
-        ),
+        case(contenders.together()),
+        case(contenders.together(), single),
+        case(contenders.one_by_one(1)),
+        case(contenders.together(delayed), name="delayed"),
+        case(contenders.together(delayed), single, name="delayed"),
+        case(contenders.one_by_one(1, delayed), name="sequential delayed"),
+        case(contenders.together(adaptive), name="adaptive"),
+        case(contenders.left_to_right()),
+        case(contenders.uncached()),
+        case(contenders.released()),
     ]

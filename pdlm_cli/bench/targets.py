@@ -25,7 +25,10 @@ CPU_TARGETS = (
     Target("one pass", "six regions in one pass against one at a time", 3, "x", True, "cpu"),
     Target("growth", "time of a picture with six regions by that with one", 2, "x", False, "cpu"),
     Target("ar", "against left to right, the picture encoded for each region", 2.5, "x", True, "cpu"),
-    Target("ar adaptive", "the same, as many steps as the small checkpoint needs", 2.5, "x", True, "cpu"),
+    Target("one pass delayed", "as one pass, keys and values of written tokens kept by both", 3, "x", True, "cpu"),
+    Target("growth delayed", "as growth, keys and values of written tokens kept", 2, "x", False, "cpu"),
+    Target("ar delayed", "as ar, keys and values of written tokens kept", 2.5, "x", True, "cpu"),
+    Target("ar adaptive", "as ar, as many steps as the small checkpoint needs", 2.5, "x", True, "cpu"),
     Target(
         "preparation", "tiles and footprints of 1024 x 768, 5 masks, one core, resize left out", 40, "ms", False, "cpu"
     ),
@@ -36,7 +39,7 @@ GPU_TARGETS = (
     Target("one pass", "six regions in one pass against one at a time", 4, "x", True, "cuda"),
     Target("growth", "time of a picture with six regions by that with one", 1.4, "x", False, "cuda"),
     Target("ar", "against left to right, the picture encoded for each region", 5, "x", True, "cuda"),
-    Target("ar adaptive", "the same, as many steps as the small checkpoint needs", 5, "x", True, "cuda"),
+    Target("ar adaptive", "as ar, as many steps as the small checkpoint needs", 5, "x", True, "cuda"),
     Target("paradlc", "299 regions in 103 passes, 32 steps, 8B in bf16", 25, "s", False, "cuda"),
     Target("paradlc roofline", "of the least time that its operations and bytes allow", 50, "%", True, "cuda"),
     Target("paradlc adaptive", "the same in ten steps", 14, "s", False, "cuda"),

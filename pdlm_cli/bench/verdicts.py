@@ -11,9 +11,10 @@ from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.targets import CPU_TARGETS, GPU_TARGETS, Verdict, ratios, verdict
 
 AXIS = "regions a picture"  # of the runs that most targets are judged by
-MOST_LOST = 0.5  # points of the scene benchmark that adaptive decoding may cost
+MOST_LOST = 0.5  # points of the scene benchmark that a faster way may cost
 EVERYWHERE = ("preparation", "small checkpoint", "memory")
 FEWER_STEPS = ("adaptive", "ar adaptive")
+DELAYED = ("one pass delayed", "growth delayed", "ar delayed")
 # From one contender to the next one thing changes: its name, and in words.
 PARTS = (
     ("vocabulary", "released", "uncached", "logits at caption slots alone, confidence in fp32"),
@@ -30,12 +31,14 @@ def judge(
     figures = _figures(points, steps, preparation_ms)
     here = "cuda" if on_gpu else "cpu"
     found = []
+    costs = dict.fromkeys(FEWER_STEPS, steps.lost) | dict.fromkeys(DELAYED, steps.lost_by_delay)
     for target in (*CPU_TARGETS, *GPU_TARGETS):
+        lost = costs.get(target.name, 0.0)
         if target.where != here and target.name not in EVERYWHERE:
             found.append(Verdict(target, None, None, None, ""))
-        elif target.name in FEWER_STEPS and steps.lost > MOST_LOST:
-            lost = f"the score loses {steps.lost:.2f} points, more than {MOST_LOST}"
-            found.append(Verdict(target, None, None, None, lost))
+        elif lost > MOST_LOST:
+            note = f"the score loses {lost:.2f} points, more than {MOST_LOST}"
+            found.append(Verdict(target, None, None, None, note))
         elif target.name not in figures:
             found.append(Verdict(target, None, None, None, "this system does not say what a process holds"))
         else:
@@ -48,16 +51,19 @@ def _figures(
 ) -> dict[str, tuple[Sequence[float], str]]:
     """The figure of each repeat, and what is to be known of it, by target."""
     pictures = _of_whole_pictures(points)
-    [single] = [point for point in points if point.axis == AXIS and point.value == 1]
-    own = pictures["pdlm"].seconds
-    change = f"{'loses' if steps.lost > 0 else 'gains'} {abs(steps.lost):.2f} points"
-    sure = f"{steps.average:.1f} steps on average, rounded up; the score {change}"
+    singles = {point.contender: point for point in points if point.axis == AXIS and point.value == 1}
+    own, kept = pictures["pdlm"].seconds, pictures["delayed"].seconds
+    sure = f"{steps.average:.1f} steps on average, rounded up; {_change(steps.lost)}"
+    delay = _change(steps.lost_by_delay)
     figures: dict[str, tuple[Sequence[float], str]] = {
         "cache": (ratios(pictures["released"].seconds, own), pictures["released"].note),
         "adaptive": (ratios(pictures["released"].seconds, pictures["adaptive"].seconds), sure),
         "one pass": (ratios(pictures["sequential"].seconds, own), _counted(pictures["sequential"], pictures["pdlm"])),
-        "growth": (ratios(own, single.seconds), _counted(pictures["pdlm"], single)),
+        "growth": (ratios(own, singles["pdlm"].seconds), _counted(pictures["pdlm"], singles["pdlm"])),
         "ar": (ratios(pictures["ar"].seconds, own), _counted(pictures["ar"], pictures["pdlm"])),
+        "one pass delayed": (ratios(pictures["sequential delayed"].seconds, kept), delay),
+        "growth delayed": (ratios(kept, singles["delayed"].seconds), delay),
+        "ar delayed": (ratios(pictures["ar"].seconds, kept), delay),
         "ar adaptive": (ratios(pictures["ar"].seconds, pictures["adaptive"].seconds), "left to right writes all slots"),
         "preparation": (preparation_ms, ""),
     }
@@ -73,6 +79,10 @@ def _figures(
         figures["paradlc roofline"] = [100 * (load["paradlc"].of_roofline or 0.0)], ""
         figures["paradlc adaptive"] = load["paradlc, ten steps"].seconds, ""
     return figures
+
+
+def _change(lost: float) -> str:
+    return f"the score {'loses' if lost > 0 else 'gains'} {abs(lost):.2f} points"
 
 
 def _counted(slow: Point, fast: Point) -> str:

@@ -20,14 +20,17 @@ from pdlm_cli.progress import open_progress
 from pdlm_cli.report import Report
 from pdlm_cli.signals import StopSignals
 
-# By sampler and setting, the values that are tried; the first of all is what the others are compared with.
-WAYS: Mapping[tuple[str, str], Sequence[float]] = {
-    ("remask", "steps"): (32, 16, 8, 4, 2),
-    ("topk", "steps"): (32, 16, 8, 4, 2),
-    ("threshold", "threshold"): (0.99, 0.95, 0.9, 0.8, 0.6, 0.4),
-    ("factor", "factor"): (0.1, 0.25, 0.5, 1.0, 2.0),
-    ("entropy", "entropy"): (0.02, 0.1, 0.3, 1.0, 3.0),
-    ("topk", "stable"): (4, 3, 2, 1),
+Curve = tuple[str, str, str]  # sampler, the setting of it that varies, cache
+# The values that are tried; the first of all is what the others are compared with.
+WAYS: Mapping[Curve, Sequence[float]] = {
+    ("remask", "steps", "auto"): (32, 16, 8, 4, 2),
+    ("topk", "steps", "auto"): (32, 16, 8, 4, 2),
+    ("threshold", "threshold", "auto"): (0.99, 0.95, 0.9, 0.8, 0.6, 0.4),
+    ("factor", "factor", "auto"): (0.1, 0.25, 0.5, 1.0, 2.0),
+    ("entropy", "entropy", "auto"): (0.02, 0.1, 0.3, 1.0, 3.0),
+    ("topk", "steps", "delayed"): (32, 16, 8, 4, 2),
+    ("factor", "factor", "delayed"): (0.1, 0.25, 0.5, 1.0, 2.0),
+    ("topk", "stable", "auto"): (4, 3, 2, 1),
 }
 NOISE = 0.5  # points of Avg; what is within them of the first way loses nothing that this number of scenes could show
 
@@ -39,6 +42,7 @@ class Found:
 
     sampler: str
     setting: str
+    cache: str
     value: float
     avg: float
     pos: float
@@ -59,11 +63,11 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> int:
         engine = load_engine(job.model, job.device, job.dtype, job.decode)
         scenes = job.scenes(engine.tile_size)
         stop.defer()
-        ways = [(*curve, value) for curve, values in WAYS.items() for value in values]
+        ways = [(curve, value) for curve, values in WAYS.items() for value in values]
         found: list[Found] = []
         with open_progress(len(ways) * scenes.pictures, form, console, doing="decoding", unit="pictures") as progress:
-            for sampler, setting, value in ways:
-                one = _decode(sampler, setting, value, engine, scenes, job, progress, lambda: stop.received is not None)
+            for curve, value in ways:
+                one = _decode(curve, value, engine, scenes, job, progress, lambda: stop.received is not None)
                 if one is None:
                     assert stop.received is not None
                     log.error("stopped after %d of %d ways; nothing was written", len(found), len(ways))
@@ -85,8 +89,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> int:
 
 
 def _decode(
-    sampler: str,
-    setting: str,
+    curve: Curve,
     value: float,
     engine: ModelEngine,
     scenes: SceneSet,
@@ -94,7 +97,8 @@ def _decode(
     progress: Any,
     stopped: Callable[[], bool],
 ) -> Found | None:
-    changed: dict[str, Any] = {"sampler": sampler, setting: value}
+    sampler, setting, cache = curve
+    changed: dict[str, Any] = {"sampler": sampler, "cache": cache, setting: value}
     decode = replace(engine.settings, **changed)
     report = Report(max_error_rate=0.0)
     pictures = evaluate(
@@ -114,6 +118,7 @@ def _decode(
     return Found(
         sampler=sampler,
         setting=setting,
+        cache=cache,
         value=value,
         avg=scored.whole.avg,
         pos=scored.whole.pos,
@@ -139,7 +144,7 @@ def rows(found: Sequence[Found]) -> list[tuple[str, ...]]:
     first = found[0]
     return [
         (
-            f"{one.sampler}, {one.setting} {one.value}",
+            f"{one.sampler}, {one.setting} {one.value}{_kept(one.cache)}",
             *(f"{100 * score:.2f}" for score in (one.avg, one.pos, one.neg, one.recognised)),
             str(one.shared),
             f"{one.steps:.1f}",
@@ -148,6 +153,10 @@ def rows(found: Sequence[Found]) -> list[tuple[str, ...]]:
         )
         for one in found
     ]
+
+
+def _kept(cache: str) -> str:
+    return "" if cache == "auto" else f", {cache}"
 
 
 def table(found: Sequence[Found]) -> Table:
@@ -170,11 +179,12 @@ def plot(found: Sequence[Found]) -> bytes:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5), dpi=110, layout="constrained")
-    for sampler, setting in WAYS:
+    for curve in WAYS:
+        sampler, setting, cache = curve
         own = sorted(
-            (one for one in found if (one.sampler, one.setting) == (sampler, setting)), key=lambda one: one.steps
+            (one for one in found if (one.sampler, one.setting, one.cache) == curve), key=lambda one: one.steps
         )
-        name = sampler if setting in (sampler, "steps") else f"{sampler}, {setting}"
+        name = (sampler if setting in (sampler, "steps") else f"{sampler}, {setting}") + _kept(cache)
         axes.plot([one.steps for one in own], [100 * one.avg for one in own], marker="o", markersize=4, label=name)
     level = 100 * found[0].avg
     axes.axhspan(level - NOISE, level + NOISE, color="gray", alpha=0.15, linewidth=0)

@@ -175,7 +175,7 @@ def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(target_runs, "e2e", short_run)
     monkeypatch.setattr(long_run, "REGIONS", 200)
     monkeypatch.setattr(long_run, "OF_A_PICTURE", 2)
-    monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 10))
+    monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 90.0, 10))
     found = bench("targets", tmp_path, "--regions", "3", "--part-steps", "1", "--dtype", "bf16")
     verdicts = {(own["target"]["name"], own["target"]["where"]): own for own in found["facts"]["targets"]}
     assert verdicts["small checkpoint", "cpu"]["distance"] == "✓"
@@ -183,6 +183,9 @@ def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.
     parts = {own["part"]: own["times"] for own in found["facts"]["parts"]}
     assert parts["vocabulary"] * parts["cache"] * parts["sampler"] == pytest.approx(parts["all"])
     assert parts["decoder"] > 1
+    assert verdicts["one pass delayed", "cpu"]["figure"] > 1
+    decoded = {own["contender"]: own["flop"] for own in found["points"] if own["value"] == 3}
+    assert decoded["delayed"] < decoded["pdlm"] < decoded["sequential"]
     assert [own["regions"] for own in found["points"] if own["bench"] == "long run"] == [20, 200]
     assert 0.5 < verdicts["memory", "cpu"]["figure"] < 2
     assert any("was run" in note for note in found["notes"])
@@ -209,6 +212,7 @@ def test_steps_are_counted_on_scenes() -> None:
     assert 1 <= found.average <= 32
     assert found.regions >= 4
     assert 50 < found.full_score <= 100
+    assert 50 < found.delayed_score <= 100
 
 
 def test_a_real_process_ends_its_output_with_one_json_object(tmp_path: Path) -> None:

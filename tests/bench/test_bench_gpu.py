@@ -29,6 +29,6 @@ def test_targets_of_a_gpu_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyP
     whole = point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)
     monkeypatch.setattr(target_runs, "e2e", lambda session: [whole])
     monkeypatch.setattr(target_runs, "long_run", lambda quick: long_run_points(100, 105))
-    monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 10))
+    monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 90.0, 10))
     found: list[dict[str, Any]] = bench("targets", tmp_path, *ON_GPU)["facts"]["targets"]
     assert all(own["figure"] is not None for own in found if own["target"]["where"] == "cuda")

@@ -9,6 +9,7 @@ from model.quantize import STORAGES
 from pdlm_cli.bench.machine import Rates
 from pdlm_cli.bench.roofline import Counts, Lengths, Phase, cached_pass, least_seconds, recomputed_pass, total
 from tests.model.support import one_pass, tiny
+from tests.model.test_stream import rows_of_steps
 
 MATRICES = ("mm", "addmm", "bmm", "convolution")
 
@@ -80,6 +81,24 @@ def test_slots_that_are_written_are_not_counted_again_unless_they_are_predicted_
 
     more = total(cached_pass(counts, own, 8, again=True))[0] - total(cached_pass(counts, own, 8))[0]
     assert more == run("remask") - run("topk") > 0
+
+
+def test_rows_that_are_kept_are_not_counted_again() -> None:
+    model = tiny()
+    prepared = one_pass(model, 300, 200, 4)
+    counts, own = Counts(model.config, 4), Lengths(tiles=1, prefix=200, answer=4 * 9, slots=4 * 8)
+
+    def rows(cache: str) -> int:
+        forwarded, _ = rows_of_steps(
+            model, [prepared], DecodeSettings(sampler="topk", steps=8, length=8, cache=cache), 1
+        )
+        return sum(forwarded[2:])  # after context and RoIs
+
+    def per_row(delayed: bool) -> float:
+        steps = cached_pass(counts, own, 8, delayed=delayed)[2]
+        return steps.flop
+
+    assert per_row(True) / per_row(False) == pytest.approx(rows("delayed") / rows("exact"), abs=0.02)
 
 
 def test_the_cache_saves_what_it_says() -> None:

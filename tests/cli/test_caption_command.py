@@ -238,6 +238,7 @@ def test_devices_and_their_limits_reach_the_workers(
         (["--device", "mps"], 2, "--device"),
         (["--device", "cuda"], 2, "--device"),
         (["--cache", "exact"], 2, "isolated"),
+        (["--cache", "delayed", "--sampler", "remask"], 2, "use cache exact"),
         (["--prompt", "What? " * 9000], 2, "the model reads at most 16,384"),
         (["--length", "16384"], 2, "the model reads at most 16,384"),
     ],

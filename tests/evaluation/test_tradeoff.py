@@ -14,7 +14,12 @@ from tests.cli.test_help import examples
 from tests.repo.command_lines import check_pdlm_arguments
 
 SCENES = ["--level", "3", "--size", "96", "--pictures", "2", "--seed", "3", "--objects", "2-2"]
-FEW = {("remask", "steps"): (8, 2), ("threshold", "threshold"): (0.999, 0.3), ("topk", "stable"): (1,)}
+FEW = {
+    ("remask", "steps", "auto"): (8, 2),
+    ("threshold", "threshold", "auto"): (0.999, 0.3),
+    ("topk", "stable", "auto"): (1,),
+    ("factor", "factor", "delayed"): (0.1,),
+}
 
 
 def test_examples_of_the_help_are_understood() -> None:
@@ -30,7 +35,7 @@ def test_every_way_is_scored_on_the_same_scenes(tmp_path: Path, monkeypatch) -> 
     assert result.exit_code == 0, result.stderr
     scores = json.loads((out / "scores.json").read_text())
     ways = {(way["sampler"], way["value"]): way for way in scores["ways"]}
-    assert list(ways) == [(sampler, value) for (sampler, _), values in FEW.items() for value in values]
+    assert list(ways) == [(sampler, value) for (sampler, _, _), values in FEW.items() for value in values]
     assert ways["remask", 8]["steps"] == 8
     assert ways["remask", 2]["steps"] == 2
     assert ways["threshold", 0.999]["steps"] > ways["threshold", 0.3]["steps"] >= 1
@@ -39,7 +44,8 @@ def test_every_way_is_scored_on_the_same_scenes(tmp_path: Path, monkeypatch) -> 
     assert ways["remask", 2]["tokens_per_forward"] > 3 * ways["remask", 8]["tokens_per_forward"]
 
     lines = (out / "tradeoff.md").read_text().splitlines()
-    assert len(lines) == 2 + 5
+    assert len(lines) == 2 + 6
+    assert "| factor, factor 0.1, delayed |" in lines[7]
     assert "| threshold, threshold 0.3 |" in lines[5]
     with Image.open(io.BytesIO((out / "tradeoff.png").read_bytes())) as picture:
         assert picture.format == "PNG" and picture.width > 600
