@@ -16,7 +16,7 @@ from pdlm_cli.inputs import MAX_REGIONS
 from pdlm_cli.json_stream import JsonStream
 from pdlm_cli.logs import log
 from pdlm_cli.progress import watched
-from pdlm_cli.readers import coco, folder, lvis, panoptic, paradlc, parquet, plain, sa1b, training
+from pdlm_cli.readers import coco, coco_boxes, folder, lvis, panoptic, paradlc, parquet, plain, sa1b, training
 from pdlm_cli.readers.json_shape import shape_of
 from pdlm_cli.readers.records import Records
 from pdlm_cli.region_index import RegionIds, RegionIndex, image_hash
@@ -24,7 +24,7 @@ from pdlm_cli.regions import ImageEntry
 from pdlm_cli.stores import Store, is_address, is_run, open_store
 
 # The first that recognises a JSON file reads it: what asks for more comes before what asks for less.
-JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, sa1b, paradlc, plain, training)
+JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, coco_boxes, sa1b, paradlc, plain, training)
 INPUTS = "an annotation file (JSON or Parquet), or a folder or an archive of pictures with masks"
 PARQUET_MAGIC = b"PAR1"
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}  # how they begin
