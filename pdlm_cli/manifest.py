@@ -100,6 +100,11 @@ class Manifest:
         return self.index.any_image("embedded IS NOT NULL")
 
     @property
+    def categories(self) -> list[tuple[str, str]]:
+        """Id and name of each that the input lists; other formats name them region by region."""
+        return self.index.categories()
+
+    @property
     def region_ids_are_unique(self) -> bool:
         """In the whole input, not only within each image."""
         return self.index.region_ids_are_unique()

@@ -1,6 +1,7 @@
 """COCO instances: images, annotations, categories, in this order."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,23 @@ HOLDS = ("category", "crowd", "caption")
 
 
 class Categories(dict[str, int]):
-    """Numbers by name, from 1, given as names are met."""
+    """Numbers by name: those that the input has, and for other names the least that are free, as names are met."""
+
+    def __init__(self, listed: Iterable[tuple[str, str]]) -> None:
+        """listed: id and name of each, see Manifest.categories."""
+        for key, name in listed:
+            if isinstance(number := id_number(key), int):
+                self.setdefault(name, number)
+        taken = set(self.values())
+        self._free = (number for number in count(1) if number not in taken)
 
     def of(self, name: str | None) -> dict[str, int]:
         """What an annotation says of its category."""
-        return {} if name is None else {"category_id": self.setdefault(name, len(self) + 1)}
+        if name is None:
+            return {}
+        if name not in self:
+            self[name] = next(self._free)
+        return {"category_id": self[name]}
 
     def listed(self) -> Iterator[dict[str, Any]]:
         return ({"id": number, "name": name} for name, number in self.items())
@@ -33,7 +46,7 @@ def write(source: ConversionSource, out: Path) -> None:
 
 def write_instances(source: ConversionSource, out: Path, named: Callable[[ImageEntry], dict[str, str]]) -> None:
     """named: what says where the picture of an image is."""
-    categories = Categories()
+    categories = Categories(source.manifest.categories)
     with open_atomic(out) as file:
         file.write(b'{"images": [')
         write_items(file, (image(entry, source.size(entry)) | named(entry) for entry in source.entries()))

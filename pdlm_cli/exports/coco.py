@@ -21,9 +21,9 @@ def write(source: ExportSource, file: BinaryIO) -> None:
 
     Region ids that several images share are replaced by the numbers of the annotations, and kept as `region_id`.
     """
-    categories = Categories()
-    file.write(b'{"info": ' + _json({"description": "captions by pdlm", "run_id": source.run.facts["run_id"]}))
     manifest, sources = source.open_input()
+    categories = Categories(manifest.categories)
+    file.write(b'{"info": ' + _json({"description": "captions by pdlm", "run_id": source.run.facts["run_id"]}))
     unique = manifest.region_ids_are_unique
     with source.images(manifest) as images:
         _write_list(file, "images", (_image(entry, rows, categories) for entry, rows in images))
@@ -34,7 +34,7 @@ def write(source: ExportSource, file: BinaryIO) -> None:
 
 
 def _image(entry: ImageEntry, rows: list[Row], categories: Categories) -> dict[str, Any]:
-    """The image; its categories get their numbers on the way."""
+    """The image; those of its categories that the input does not list get their numbers on the way."""
     for row in rows:
         categories.of(row.category or NO_CATEGORY)
     size = {"width": rows[0].image_width or entry.width, "height": rows[0].image_height or entry.height}

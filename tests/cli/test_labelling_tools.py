@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from pdlm_cli.errors import InputError
+from pdlm_cli.exporting import export
+from pdlm_cli.input_conversion import convert
 from pdlm_cli.manifest import open_manifest
 from pdlm_cli.sources import MaskReader, open_with_sources
-from tests.cli.support import Dataset, box_mask, rle
+from tests.cli.runs import run
+from tests.cli.support import Dataset, StubEngine, box_mask, rle
 
 BOX = [3, 2, 10, 5]
 
@@ -52,3 +55,41 @@ def test_a_file_of_boxes_alone_says_how_to_read_it(dataset: Dataset) -> None:
     path.write_text(json.dumps(dataset.coco))
     with pytest.raises(InputError, match=r"no annotation has a 'segmentation'.*; --format coco-boxes takes boxes"):
         open_manifest(path)
+
+
+def test_whole_numbers_may_be_written_with_a_point(dataset: Dataset) -> None:
+    """JSON has one kind of number; tables with gaps write all of a column as 7.0."""
+    dataset.region(dataset.image(40, 30))
+    (expected,) = open_manifest(dataset.write())
+
+    def with_points(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: with_points(item) if key != "segmentation" else item for key, item in value.items()}
+        if isinstance(value, list):
+            return [with_points(item) for item in value]
+        return float(value) if isinstance(value, int) else value
+
+    dataset.file.write_text(json.dumps(with_points(dataset.coco)))
+    assert '"category_id": 1.0' in dataset.file.read_text()
+    assert list(open_manifest(dataset.file)) == [expected]
+
+
+@pytest.mark.parametrize("to", ["coco", "lvis", "panoptic", "export"])
+def test_categories_keep_their_ids(to: str, dataset: Dataset, tmp_path: Path) -> None:
+    """Whoever joins captions to annotations by category finds them."""
+    image = dataset.image()
+    dataset.coco["categories"] = [{"id": 18, "name": "dog"}, {"id": 1, "name": "unused"}, {"id": "x", "name": "odd"}]
+    for category, left in ((18, 0), ("x", 10), (7, 20)):
+        dataset.region(image, rle(box_mask(40, 30, left, 1, 4, 4)), category_id=category)
+    out = tmp_path / "out.json"
+    if to == "export":
+        run(dataset, tmp_path / "run", StubEngine())
+        export(tmp_path / "run", "coco", out)
+    else:
+        found, sources = open_with_sources(str(dataset.write()))
+        convert(to, found, sources, out)
+    made = json.loads(out.read_text())
+    names = {category["name"]: category["id"] for category in made["categories"]}
+    assert names == {"dog": 18, "unused": 1, "odd": 2} | ({"region": 3} if to == "export" else {})
+    listed = made["annotations"][0]["segments_info"] if to == "panoptic" else made["annotations"]
+    assert [annotation.get("category_id") for annotation in listed] == [18, 2, names.get("region")]
