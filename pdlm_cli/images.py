@@ -28,14 +28,15 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def spellings(name: str) -> list[str]:
-    """The name, and the two ways Unicode has to spell letters with accents in it."""
-    return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))
+    """The name, the two ways Unicode has to spell letters with accents in it, and each with / for the \\ of Windows."""
+    accents = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    return list(dict.fromkeys([*accents, *(spelling.replace("\\", "/") for spelling in accents)]))
 
 
 def find_image(
     root: Path, file_name: str, *, allow_outside: bool, option: str = "--images", trust: str | None = "--allow-outside"
 ) -> Path:
-    """The file `file_name` below `root`, links followed; also where either spells letters with accents in two parts.
+    """The file `file_name` below `root`, in any of its spellings, links followed.
 
     option, trust: that name the root and allow files outside of it, for errors. Raises RegionError missing_image, or,
     unless allow_outside, outside_root for an absolute path, `..` or a link that leaves the root.

@@ -2,17 +2,19 @@
 
 import json
 import logging
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pdlm_cli.errors import InputError
+from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.exporting import export
 from pdlm_cli.input_conversion import convert
 from pdlm_cli.manifest import open_manifest
 from pdlm_cli.sources import MaskReader, open_with_sources
+from pdlm_cli.stores import open_store
 from tests.cli.runs import run
 from tests.cli.support import Dataset, StubEngine, box_mask, rle
 
@@ -93,3 +95,21 @@ def test_categories_keep_their_ids(to: str, dataset: Dataset, tmp_path: Path) ->
     assert names == {"dog": 18, "unused": 1, "odd": 2} | ({"region": 3} if to == "export" else {})
     listed = made["annotations"][0]["segments_info"] if to == "panoptic" else made["annotations"]
     assert [annotation.get("category_id") for annotation in listed] == [18, 2, names.get("region")]
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["folder", "zip"])
+def test_file_names_of_windows_are_found(tmp_path: Path, archived: bool) -> None:
+    place = tmp_path / ("photos.zip" if archived else "photos")
+    if archived:
+        with zipfile.ZipFile(place, "w") as archive:
+            archive.writestr("upload/1/b\u00fcro 1.jpg", b"found")
+    else:
+        (place / "upload/1").mkdir(parents=True)
+        (place / "upload/1/b\u00fcro 1.jpg").write_bytes(b"found")
+    store = open_store(str(place))
+    with store.open("upload\\1\\b\u00fcro 1.jpg") as file:
+        assert file.read() == b"found"
+    for name, code in (("upload\\2.jpg", "missing_image"), ("..\\..\\secret.jpg", "outside_root")):
+        with pytest.raises(RegionError) as caught:
+            store.open(name)
+        assert caught.value.code == code
