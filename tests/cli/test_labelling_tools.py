@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.exporting import export
@@ -113,3 +114,64 @@ def test_file_names_of_windows_are_found(tmp_path: Path, archived: bool) -> None
         with pytest.raises(RegionError) as caught:
             store.open(name)
         assert caught.value.code == code
+
+
+def picture(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 30)).save(folder / name)
+    return folder / name
+
+
+def test_the_list_of_sam_lies_beside_its_picture(tmp_path: Path) -> None:
+    picture(tmp_path, "a.jpg")
+    masks = [box_mask(40, 30, left, 2, 5, 6) for left in (3, 20)]
+    found = [
+        {"segmentation": rle(mask), "area": 30, "predicted_iou": 0.9, "crop_box": [0, 0, 40, 30]} for mask in masks
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(found))
+    manifest, sources = open_with_sources(str(tmp_path))
+    (entry,) = manifest
+    reader = MaskReader(sources, entry)
+    assert [region.region_id for region in entry.regions] == ["0", "1"]
+    for region, mask in zip(entry.regions, masks, strict=True):
+        assert np.array_equal(reader.pixels(region, (40, 30)), mask)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"shapes": []}, "a.json: 'masks' must be a list, found nothing"),
+        ([7], r"a.json: \[0\] must be an object, found 7"),
+        (7, "a.json: the file must be an object, found 7"),
+    ],
+)
+def test_json_beside_a_picture_that_is_none_of_ours_is_named_once(tmp_path: Path, content: Any, message: str) -> None:
+    picture(tmp_path, "a.jpg")
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    manifest, sources = open_with_sources(str(tmp_path))
+    (entry,) = manifest
+    with pytest.raises(RegionError, match=f"^{message}$"):
+        MaskReader(sources, entry).pixels(entry.regions[0], (40, 30))
+
+
+def test_masks_of_no_picture_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of Open Images, say: masks/<picture>_<label>_<box>.png."""
+    picture(tmp_path, "a.jpg")
+    picture(tmp_path / "masks", "a_m01g317_4d.png")
+    with pytest.raises(
+        InputError, match=r"none of 1 pictures has masks \(masks/a_m01g317_4d.png is the mask of none\)"
+    ):
+        open_manifest(tmp_path)
+    picture(tmp_path / "masks/a", "0.png")
+    with caplog.at_level(logging.WARNING, "pdlm"):
+        assert open_manifest(tmp_path).regions == 1
+    assert (
+        "1 pictures in masks/ are the masks of none and are left out, the first masks/a_m01g317_4d.png" in caplog.text
+    )
+
+
+def test_a_folder_with_an_annotation_file_says_to_name_that(dataset: Dataset) -> None:
+    dataset.region(dataset.image(name="a.jpg"))
+    dataset.write().rename(dataset.folder / "_annotations.coco.json")
+    with pytest.raises(InputError, match=r"if _annotations.coco.json is an annotation file, name that; `pdlm caption"):
+        open_manifest(dataset.folder)
