@@ -182,7 +182,8 @@ def _read_into(index: RegionIndex, location: str, format: str) -> tuple[str, str
             raise ValueError("Parquet files are not read inside an archive; unpack it")
         files = parquet_files(location)
         with ExitStack() as opened:
-            records = parquet.read([(name, opened.enter_context(open_input(name))) for name in files], sha256)
+            named = ((name.removeprefix(location).lstrip("/"), open_input(name)) for name in files)
+            records = parquet.read([(name, opened.enter_context(file)) for name, file in named], sha256)
             _fill(index, records, parquet.REGION_IDS, images_repeat=True)
     elif store is not None:
         read = folder.read_sa1b if reader is sa1b else folder.read
