@@ -112,7 +112,10 @@ def open_known(file: BinaryIO) -> Image.Image:
         return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         file.seek(0)
-        other = unread_format(file.read(12))
+        beginning = file.read(12)
+        if not beginning:
+            raise ValueError("the file is empty") from error
+        other = unread_format(beginning)
         if other is not None:
             raise ValueError(f"it is {other}, which is not read; save it as JPEG or PNG") from error
         raise ValueError(f"it begins like none of {', '.join(FORMATS)}") from error

@@ -17,7 +17,7 @@ from pdlm_cli.json_stream import JsonStream
 from pdlm_cli.logs import log
 from pdlm_cli.progress import watched
 from pdlm_cli.readers import coco, coco_boxes, folder, lvis, panoptic, paradlc, parquet, plain, sa1b, training
-from pdlm_cli.readers.json_shape import shape_of
+from pdlm_cli.readers.json_shape import Shape, shape_of
 from pdlm_cli.readers.records import Records
 from pdlm_cli.region_index import RegionIds, RegionIndex, image_hash
 from pdlm_cli.regions import ImageEntry
@@ -243,9 +243,16 @@ def _file_reader(location: str, format: str) -> Any:
         if reader.recognises(shape):
             return reader
     expected = ", ".join(reader.NAME for reader in JSON_READERS)
+    of_sam = "; SAM's list of regions is read beside its picture, under the same name" if _is_of_sam(shape) else ""
     raise ValueError(
-        f"{shape.describe()} is no known annotation format; expected one of {expected}: docs/inputs.md shows them"
+        f"{shape.describe()} is no known annotation format; expected one of {expected}: docs/inputs.md shows "
+        f"them{of_sam}"
     )
+
+
+def _is_of_sam(shape: Shape) -> bool:
+    region = shape.first(None)
+    return "segmentation" in region and "image_id" not in region
 
 
 def _begins_like_json(beginning: bytes) -> bool:

@@ -129,6 +129,8 @@ def test_the_list_of_sam_lies_beside_its_picture(tmp_path: Path) -> None:
         {"segmentation": rle(mask), "area": 30, "predicted_iou": 0.9, "crop_box": [0, 0, 40, 30]} for mask in masks
     ]
     (tmp_path / "a.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match="SAM's list of regions is read beside its picture, under the same name"):
+        open_manifest(tmp_path / "a.json")
     manifest, sources = open_with_sources(str(tmp_path))
     (entry,) = manifest
     reader = MaskReader(sources, entry)
