@@ -138,6 +138,11 @@ def decode(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
     raise _bad(f"'counts' must be a text or a list of whole numbers, found {_kind(counts)}")
 
 
+def enclosing(polygons: list[list[float]]) -> list[list[float]]:
+    """Those that enclose anything. Outlines traced from pixels come with parts of one or two points."""
+    return [polygon for polygon in polygons if len(polygon) >= 6]
+
+
 def encode(pixels: NDArray[np.bool_]) -> dict[str, Any]:
     """Run lengths of a mask (height, width), as COCO writes them: size and counts, a text."""
     encoded = coco_mask.encode(np.asfortranarray(pixels.view(np.uint8)))
@@ -195,7 +200,10 @@ def _draw_polygons(polygons: list[Any], width: int, height: int) -> NDArray[np.b
         raise _bad(f"{len(polygons)} polygons make the mask; the limit is {MAX_POLYGONS}: write it as run lengths")
     for polygon in polygons:
         _check_polygon(polygon)
-    drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+    parts = enclosing(polygons)
+    if not parts:
+        raise _bad(f"a polygon needs x and y of at least three points, found {len(polygons[0])} numbers")
+    drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
     return _rows_of(drawn.T.view(np.bool_))
 
 
@@ -214,8 +222,8 @@ def _check_polygon(polygon: Any) -> None:
     for number in polygon:
         if type(number) not in (int, float):
             raise _bad(f"a polygon must be a list of numbers [x0, y0, x1, y1, ...], found {_kind(number)} in it")
-    if len(polygon) < 6 or len(polygon) % 2:
-        raise _bad(f"a polygon needs x and y of at least three points, found {len(polygon)} numbers")
+    if len(polygon) % 2:
+        raise _bad(f"a polygon needs x and y of each point, found {len(polygon)} numbers")
     if not all(abs(number) <= MAX_COORDINATE for number in polygon):
         raise _bad(f"a polygon may only hold finite pixel coordinates up to {MAX_COORDINATE:.0f}")
     points = list(zip(polygon[::2], polygon[1::2], strict=True))

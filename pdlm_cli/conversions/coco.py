@@ -8,7 +8,8 @@ from typing import Any
 from pdlm_cli.atomic import open_atomic
 from pdlm_cli.conversions.json_lists import write_items
 from pdlm_cli.conversions.numbers import id_number
-from pdlm_cli.conversions.source import ConversionSource, sides
+from pdlm_cli.conversions.source import ConversionSource, ReadRegion, sides
+from pdlm_cli.masks import enclosing
 from pdlm_cli.regions import ImageEntry
 from pdlm_cli.sources import Size
 
@@ -76,10 +77,16 @@ def _annotations(
                 own_id = {"id": place, "region_id": region.region_id}
                 source.renamed("region ids", region.region_id, place)
             annotation = own_id | {"image_id": id_number(entry.image_id), "iscrowd": int(region.crowd)}
-            written = isinstance(region.segmentation, list) or found.rle is None
-            annotation |= {"segmentation": region.segmentation if written else found.rle}
+            annotation |= {"segmentation": _segmentation(found)}
             if found.mask is not None:
                 annotation |= {"area": found.mask.area, "bbox": list(found.mask.bbox_xywh)}
             if region.caption is not None:
                 annotation |= {"caption": region.caption}
             yield annotation | categories.of(region.category)
+
+
+def _segmentation(found: ReadRegion) -> Any:
+    """Polygons and run lengths as they are, all other masks as run lengths; a mask that cannot be used as it is."""
+    if found.rle is None:
+        return found.region.segmentation
+    return enclosing(found.region.segmentation) if isinstance(found.region.segmentation, list) else found.rle

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 from pdlm_cli.conversions.coco import Categories
 from pdlm_cli.conversions.numbers import id_number
 from pdlm_cli.exports.source import ExportSource
-from pdlm_cli.masks import encode
+from pdlm_cli.masks import enclosing, encode
 from pdlm_cli.regions import ImageEntry, Region
 from pdlm_cli.rows import Row
 from pdlm_cli.sources import MaskReader, Sources
@@ -74,7 +74,9 @@ def _segmentation(region: Region, row: Row, masks: MaskReader) -> Any:
     """As the input has it, where that is a form of COCO; else run lengths. Empty if the mask is not usable."""
     if row.mask_area_px is None:
         return []
-    if isinstance(region.segmentation, list) or "counts" in region.segmentation:
+    if isinstance(region.segmentation, list):
+        return enclosing(region.segmentation)
+    if "counts" in region.segmentation:
         return region.segmentation
     assert row.image_width is not None and row.image_height is not None
     return encode(masks.pixels(region, (row.image_width, row.image_height)))

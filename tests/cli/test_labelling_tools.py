@@ -177,3 +177,16 @@ def test_a_folder_with_an_annotation_file_says_to_name_that(dataset: Dataset) ->
     dataset.write().rename(dataset.folder / "_annotations.coco.json")
     with pytest.raises(InputError, match=r"if _annotations.coco.json is an annotation file, name that; `pdlm caption"):
         open_manifest(dataset.folder)
+
+
+@pytest.mark.parametrize("to", ["coco", "export"])
+def test_coco_that_is_written_has_no_parts_that_enclose_nothing(to: str, dataset: Dataset, tmp_path: Path) -> None:
+    square = [3, 2, 9, 2, 9, 8, 3, 8]
+    dataset.region(dataset.image(), [[1, 1, 2, 2], square])
+    if to == "export":
+        run(dataset, tmp_path / "run", StubEngine())
+        export(tmp_path / "run", "coco", tmp_path / "out.json")
+    else:
+        convert(to, *open_with_sources(str(dataset.write())), tmp_path / "out.json")
+    (annotation,) = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    assert (annotation["segmentation"], annotation["bbox"]) == ([square], [3, 2, 6, 6])

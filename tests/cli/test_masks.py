@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
 from pdlm_cli.errors import RegionError
-from pdlm_cli.masks import decode, decode_on, encode, pack, stated_size
+from pdlm_cli.masks import decode, decode_on, enclosing, encode, pack, stated_size
 from tests.cli.support import box_mask, rle
 
 SIDES = st.integers(1, 40)
@@ -78,6 +78,16 @@ def test_parts_of_a_polygon_are_merged() -> None:
     assert mask[2, 2]
     assert mask[12, 12]
     assert not mask[7, 7]
+
+
+def test_parts_that_enclose_nothing_are_passed_over() -> None:
+    """Contours traced from pixels have them, and pycocotools takes a first part of four numbers for a box."""
+    square = [3, 2, 9, 2, 9, 8, 3, 8]
+    parts = [[1, 1, 2, 2], square, [5, 5], []]
+    assert np.array_equal(decode(parts, 30, 20), decode([square], 30, 20))
+    assert enclosing(parts) == [square]
+    with pytest.raises(RegionError, match="at least three points, found 4 numbers"):
+        decode(parts[:1], 30, 20)
 
 
 def test_digest_depends_on_the_pixels_not_on_how_they_are_written() -> None:
