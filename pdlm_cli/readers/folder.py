@@ -58,12 +58,12 @@ def read(store: Store, take: Take) -> Records:
             continue
         yield ImageRecord(picture, picture)
         yield from regions
-    of_none = [name for names in layout.together.values() for name in names if name not in files.read]
+    of_none = [name for names in layout.together.values() for name in names if name not in files.used]
     if without == len(layout.pictures):
         found = f" ({of_none[0]} is the mask of none)" if of_none else ""
-        json = f"if {min(layout.json)} is an annotation file, name that; " if layout.json else ""
+        annotated = f"if {min(layout.json)} is an annotation file, name that; " if layout.json else ""
         raise ValueError(
-            f"none of {without} pictures has masks{found}; expected {EXPECTED}; {json}"
+            f"none of {without} pictures has masks{found}; expected {EXPECTED}; {annotated}"
             "`pdlm caption --propose MODEL` makes them"
         )
     if without:
@@ -152,11 +152,11 @@ class _Layout:
 class _Files:
     def __init__(self, store: Store, take: Take) -> None:
         self._store, self._take = store, take
-        self.read: set[str] = set()  # names
+        self.used: set[str] = set()  # names of those that were read, and of mask pictures that JSON names
 
     def bytes(self, name: str) -> bytes:
         """Raises ValueError."""
-        self.read.add(name)
+        self.used.add(name)
         with self._store.open(name) as file:
             data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:
@@ -227,7 +227,9 @@ def _listed(picture: str, name: str, files: _Files) -> list[RegionRecord]:
         regions = [record for record in found if isinstance(record, RegionRecord)]
     except ValueError as error:
         return [_unreadable(picture, name, error)]
-    return [RegionRecord(picture, region.region_id, _below(_folder(name), region.mask)) for region in regions]
+    masks = [_below(_folder(name), region.mask) for region in regions]
+    files.used |= {mask["file"] for mask in masks if isinstance(mask, dict) and isinstance(mask.get("file"), str)}
+    return [RegionRecord(picture, region.region_id, mask) for region, mask in zip(regions, masks, strict=True)]
 
 
 def _below(folder: str, mask: Any) -> Any:

@@ -165,8 +165,11 @@ def test_masks_of_no_picture_are_told_of(tmp_path: Path, caplog: pytest.LogCaptu
     ):
         open_manifest(tmp_path)
     picture(tmp_path / "masks/a", "0.png")
+    picture(tmp_path, "b.jpg")
+    picture(tmp_path / "masks", "of b.png")
+    (tmp_path / "b.json").write_text(json.dumps({"masks": ["masks/of b.png"]}))
     with caplog.at_level(logging.WARNING, "pdlm"):
-        assert open_manifest(tmp_path).regions == 1
+        assert open_manifest(tmp_path).regions == 2
     assert (
         "1 pictures in masks/ are the masks of none and are left out, the first masks/a_m01g317_4d.png" in caplog.text
     )
