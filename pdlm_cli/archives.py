@@ -115,7 +115,7 @@ def _is_tar(file: BinaryIO) -> bool:
 def _found(members: Mapping[str, Member], name: str, location: str) -> Member:
     if is_address(name):
         raise RegionError("outside_root", f"{name!r} is an address, and pictures are read from {location}")
-    for spelling in spellings(name_inside(name)):
+    for spelling in map(name_inside, spellings(name)):
         if spelling in members:
             return members[spelling]
     holds = f", which holds {next(iter(members))!r}" if members else ""  # often all is in a folder in there

@@ -26,7 +26,7 @@ REMEDIES: Mapping[str, str] = {
     "bad_image": "The file is damaged, or no picture of a known format (JPEG, PNG, WEBP, BMP, TIFF, GIF). Fetch or "
     "export it again.",
     "bad_mask": "The mask is neither polygons nor run lengths that fit the picture. Export the annotation again; the "
-    "message says what is wrong with it.",
+    "message says what is wrong with it. Where annotations have boxes alone, --format coco-boxes takes those.",
     "empty_mask": "No pixel is inside the mask. Draw the region again, or leave it out of the input.",
     "size_mismatch": "The mask was drawn on a picture of another size. Use the picture that was annotated, not a "
     "resized copy.",

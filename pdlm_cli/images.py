@@ -28,14 +28,15 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def spellings(name: str) -> list[str]:
-    """The name, and the two ways Unicode has to spell letters with accents in it."""
-    return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))
+    """The name, the two ways Unicode has to spell letters with accents in it, and each with / for the \\ of Windows."""
+    accents = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    return list(dict.fromkeys([*accents, *(spelling.replace("\\", "/") for spelling in accents)]))
 
 
 def find_image(
     root: Path, file_name: str, *, allow_outside: bool, option: str = "--images", trust: str | None = "--allow-outside"
 ) -> Path:
-    """The file `file_name` below `root`, links followed; also where either spells letters with accents in two parts.
+    """The file `file_name` below `root`, in any of its spellings, links followed.
 
     option, trust: that name the root and allow files outside of it, for errors. Raises RegionError missing_image, or,
     unless allow_outside, outside_root for an absolute path, `..` or a link that leaves the root.
@@ -111,7 +112,10 @@ def open_known(file: BinaryIO) -> Image.Image:
         return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         file.seek(0)
-        other = unread_format(file.read(12))
+        beginning = file.read(12)
+        if not beginning:
+            raise ValueError("the file is empty") from error
+        other = unread_format(beginning)
         if other is not None:
             raise ValueError(f"it is {other}, which is not read; save it as JPEG or PNG") from error
         raise ValueError(f"it begins like none of {', '.join(FORMATS)}") from error

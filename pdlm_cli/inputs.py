@@ -6,6 +6,7 @@ FORMATS = (
     "coco-panoptic",
     "lvis",
     "coco-instances",
+    "coco-boxes",
     "sa-1b",
     "paradlc-bench",
     "plain",

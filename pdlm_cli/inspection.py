@@ -33,6 +33,7 @@ class Inspection:
     format: str
     sha256: str
     images: int
+    images_without_regions: int
     regions: int
     regions_per_image: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
@@ -61,6 +62,7 @@ class Inspection:
                 "format": self.format,
                 "sha256": self.sha256,
                 "images": self.images,
+                "images_without_regions": self.images_without_regions,
                 "regions": self.regions,
                 "regions_per_image": _spread(self.regions_per_image),
                 "width": _spread(self.widths),
@@ -78,6 +80,8 @@ class Inspection:
         facts = Table("", "", title="Input", show_header=False)
         facts.add_row("format", self.format)
         facts.add_row("images with regions", str(self.images))
+        if self.images_without_regions:
+            facts.add_row("images without regions", f"{self.images_without_regions}, which are left out")
         facts.add_row("regions", str(self.regions))
         for name, counts in (
             ("regions an image", self.regions_per_image),
@@ -86,7 +90,11 @@ class Inspection:
         ):
             if counts:
                 facts.add_row(name, "{min} to {max}, {mean:.1f} on average".format(**_spread(counts)))
-        facts.add_row("masks", ", ".join(f"{kind} {count}" for kind, count in self.mask_kinds.most_common()))
+        if self.mask_kinds:
+            facts.add_row("masks", ", ".join(f"{kind} {count}" for kind, count in self.mask_kinds.most_common()))
+        without_category = self.regions - self.categories.total()
+        if self.categories and without_category:
+            facts.add_row("regions without category", str(without_category))
         if self.unchecked:
             facts.add_row("masks not looked at", f"{self.unchecked}: nothing says how large their pictures are")
         if not self.problems:
@@ -108,7 +116,8 @@ class Inspection:
 def inspect(manifest: Manifest, sources: Sources, *, pictures: bool) -> Inspection:
     """Look at every region. pictures: also decode every picture, and hold the masks against them instead of against
     the sizes that the input states."""
-    found = Inspection(manifest.format, manifest.sha256, manifest.images, manifest.regions)
+    without = manifest.images_without_regions
+    found = Inspection(manifest.format, manifest.sha256, manifest.images, without, manifest.regions)
     with manifest.watched("looking at") as entries:
         for entry in entries:
             _look_at(entry, sources, pictures, found)

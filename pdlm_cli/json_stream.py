@@ -51,7 +51,13 @@ class JsonStream:
             yield from self._values(None)
         else:
             yield Item(None, None, self._value())
-        if self._next_symbol():
+        after = self._next_symbol()
+        if first == after == "{":
+            raise ValueError(
+                f"another value begins at line {self._line(self._at)}; expected one JSON value, not JSON Lines: make a "
+                "list of the lines, as `jq --slurp . lines.jsonl > list.json` does"
+            )
+        if after:
             raise self._error("Extra data", self._at)
 
     def _object(self) -> Iterator[Item]:

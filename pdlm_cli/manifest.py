@@ -16,15 +16,15 @@ from pdlm_cli.inputs import MAX_REGIONS
 from pdlm_cli.json_stream import JsonStream
 from pdlm_cli.logs import log
 from pdlm_cli.progress import watched
-from pdlm_cli.readers import coco, folder, lvis, panoptic, paradlc, parquet, plain, sa1b, training
-from pdlm_cli.readers.json_shape import shape_of
+from pdlm_cli.readers import coco, coco_boxes, folder, lvis, panoptic, paradlc, parquet, plain, sa1b, training
+from pdlm_cli.readers.json_shape import Shape, shape_of
 from pdlm_cli.readers.records import Records
 from pdlm_cli.region_index import RegionIds, RegionIndex, image_hash
 from pdlm_cli.regions import ImageEntry
 from pdlm_cli.stores import Store, is_address, is_run, open_store
 
 # The first that recognises a JSON file reads it: what asks for more comes before what asks for less.
-JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, sa1b, paradlc, plain, training)
+JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, coco_boxes, sa1b, paradlc, plain, training)
 INPUTS = "an annotation file (JSON or Parquet), or a folder or an archive of pictures with masks"
 PARQUET_MAGIC = b"PAR1"
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}  # how they begin
@@ -98,6 +98,11 @@ class Manifest:
     def holds_pictures(self) -> bool:
         """Whether the input has pictures in it, rather than names of them."""
         return self.index.any_image("embedded IS NOT NULL")
+
+    @property
+    def categories(self) -> list[tuple[str, str]]:
+        """Id and name of each that the input lists; other formats name them region by region."""
+        return self.index.categories()
 
     @property
     def region_ids_are_unique(self) -> bool:
@@ -177,7 +182,8 @@ def _read_into(index: RegionIndex, location: str, format: str) -> tuple[str, str
             raise ValueError("Parquet files are not read inside an archive; unpack it")
         files = parquet_files(location)
         with ExitStack() as opened:
-            records = parquet.read([(name, opened.enter_context(open_input(name))) for name in files], sha256)
+            named = ((name.removeprefix(location).lstrip("/"), open_input(name)) for name in files)
+            records = parquet.read([(name, opened.enter_context(file)) for name, file in named], sha256)
             _fill(index, records, parquet.REGION_IDS, images_repeat=True)
     elif store is not None:
         read = folder.read_sa1b if reader is sa1b else folder.read
@@ -237,9 +243,16 @@ def _file_reader(location: str, format: str) -> Any:
         if reader.recognises(shape):
             return reader
     expected = ", ".join(reader.NAME for reader in JSON_READERS)
+    of_sam = "; SAM's list of regions is read beside its picture, under the same name" if _is_of_sam(shape) else ""
     raise ValueError(
-        f"{shape.describe()} is no known annotation format; expected one of {expected}: docs/inputs.md shows them"
+        f"{shape.describe()} is no known annotation format; expected one of {expected}: docs/inputs.md shows "
+        f"them{of_sam}"
     )
+
+
+def _is_of_sam(shape: Shape) -> bool:
+    region = shape.first(None)
+    return "segmentation" in region and "image_id" not in region
 
 
 def _begins_like_json(beginning: bytes) -> bool:

@@ -26,7 +26,7 @@ def read_values(source: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint
                 return (np.asarray(picture.convert("L")) > JPEG_INSIDE).astype(np.uint32)
             return _values(picture)
     except Exception as error:  # as in images.py, decoders raise whatever they stumble over
-        raise RegionError("bad_mask", f"mask picture {name!r} cannot be decoded: {error}") from error
+        raise RegionError("bad_mask", f"{name!r} cannot be decoded: {error}") from error
 
 
 def inside(values: NDArray[np.uint32], segmentation: dict[str, Any]) -> NDArray[np.bool_]:

@@ -32,6 +32,7 @@ MAX_POLYGONS = 10_000
 STRIPE = 64  # pixels across that are turned at once: what the cache holds, three times as fast as the whole
 MAX_COUNTS = 4_000_000  # characters of a text, numbers of a list: a noisy mask of eight million pixels
 WITHOUT_SIZE = ("box", "whole", "file", "unreadable")
+KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,14 @@ def decode_on(segmentation: Any, size: tuple[int, int], drawn_on: tuple[int, int
     A mask belongs to the size it states itself, or else to `drawn_on` (width, height), the picture's own if None.
     Raises RegionError size_mismatch, bad_mask.
     """
-    belongs = stated_size(segmentation) or drawn_on or size
+    stated = stated_size(segmentation)
+    belongs = stated or drawn_on or size
     if belongs != size:
+        order = ". Run lengths state [height, width]" if stated == size[::-1] else ""
         raise RegionError(
             "size_mismatch",
             f"the mask belongs to a picture of {belongs[0]}x{belongs[1]} pixels, this one has "
-            f"{size[0]}x{size[1]}; use the picture that was annotated",
+            f"{size[0]}x{size[1]}; use the picture that was annotated{order}",
         )
     return decode(segmentation, *size)
 
@@ -113,8 +116,7 @@ def decode(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
     if isinstance(segmentation, list):
         return _draw_polygons(segmentation, width, height)
     if not isinstance(segmentation, dict):
-        found = "nothing" if segmentation is None else f"a {type(segmentation).__name__}"
-        raise _bad(f"expected polygons or run lengths, found {found}")
+        raise _bad(f"expected polygons or run lengths, found {_kind(segmentation)}")
     if "box" in segmentation:
         return _draw_polygons([_corners(segmentation["box"])], width, height)
     if segmentation.get("whole") is True:
@@ -133,7 +135,12 @@ def decode(segmentation: Any, width: int, height: int) -> NDArray[np.bool_]:
         if not all(type(count) is int and 0 <= count <= width * height for count in counts):
             raise _bad("'counts' must hold whole numbers from 0 to the number of pixels")
         return _expand(np.array(counts, dtype=np.int64), width, height)
-    raise _bad(f"'counts' must be a text or a list of whole numbers, found a {type(counts).__name__}")
+    raise _bad(f"'counts' must be a text or a list of whole numbers, found {_kind(counts)}")
+
+
+def enclosing(polygons: list[list[float]]) -> list[list[float]]:
+    """Those that enclose anything. Outlines traced from pixels come with parts of one or two points."""
+    return [polygon for polygon in polygons if len(polygon) >= 6]
 
 
 def encode(pixels: NDArray[np.bool_]) -> dict[str, Any]:
@@ -193,7 +200,10 @@ def _draw_polygons(polygons: list[Any], width: int, height: int) -> NDArray[np.b
         raise _bad(f"{len(polygons)} polygons make the mask; the limit is {MAX_POLYGONS}: write it as run lengths")
     for polygon in polygons:
         _check_polygon(polygon)
-    drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+    parts = enclosing(polygons)
+    if not parts:
+        raise _bad(f"a polygon needs x and y of at least three points, found {len(polygons[0])} numbers")
+    drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
     return _rows_of(drawn.T.view(np.bool_))
 
 
@@ -208,10 +218,13 @@ def _rows_of(columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _check_polygon(polygon: Any) -> None:
     if not isinstance(polygon, list):
-        raise _bad(f"a polygon must be a list [x0, y0, x1, y1, ...], found a {type(polygon).__name__}")
-    if len(polygon) < 6 or len(polygon) % 2:
-        raise _bad(f"a polygon needs x and y of at least three points, found {len(polygon)} numbers")
-    if not all(type(number) in (int, float) and abs(number) <= MAX_COORDINATE for number in polygon):
+        raise _bad(f"a polygon must be a list [x0, y0, x1, y1, ...], found {_kind(polygon)}")
+    for number in polygon:
+        if type(number) not in (int, float):
+            raise _bad(f"a polygon must be a list of numbers [x0, y0, x1, y1, ...], found {_kind(number)} in it")
+    if len(polygon) % 2:
+        raise _bad(f"a polygon needs x and y of each point, found {len(polygon)} numbers")
+    if not all(abs(number) <= MAX_COORDINATE for number in polygon):
         raise _bad(f"a polygon may only hold finite pixel coordinates up to {MAX_COORDINATE:.0f}")
     points = list(zip(polygon[::2], polygon[1::2], strict=True))
     outline = math.fsum(math.dist(a, b) for a, b in zip(points, points[1:] + points[:1], strict=True))
@@ -222,13 +235,18 @@ def _check_polygon(polygon: Any) -> None:
 def _corners(box: Any) -> list[Any]:
     """The outline of a box, as a polygon."""
     if not isinstance(box, list) or len(box) != 4:
-        raise _bad("a box must be a list [left, top, width, height]")
+        raise _bad(f"a box must be a list [left, top, width, height], found {_kind(box)}")
     if not all(type(number) in (int, float) and abs(number) <= MAX_COORDINATE for number in box):
         raise _bad(f"a box may only hold finite pixel coordinates up to {MAX_COORDINATE:.0f}")
     left, top, width, height = box
     if width < 0 or height < 0:
         raise _bad("a box must have a width and a height of 0 or more")
     return [left, top, left + width, top, left + width, top + height, left, top + height]
+
+
+def _kind(value: Any) -> str:
+    """What JSON calls a value."""
+    return "nothing" if value is None else KINDS[type(value)]
 
 
 def _too_long(length: int) -> RegionError:

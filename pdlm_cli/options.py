@@ -199,51 +199,6 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
-def scene_options(*, split: str, objects: str | None, size: int | None) -> Callable[[Command], Command]:
-    """--seed, --split, --level, --size, --objects: which scenes draw_scene draws. Defaults are given here; size None is
-    that of the checkpoint's tiles."""
-    from pdlm_cli.data_engine.levels import LEVELS
-    from pdlm_cli.data_engine.limits import LARGEST_SIZE, SMALLEST_SIZE, SPLITS
-
-    by_model = "" if size else "  [default: of the checkpoint's tiles]"
-    by_level = "" if objects else "  [default: as the level has it]"
-    options = (
-        click.option(
-            "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other scenes."
-        ),
-        click.option(
-            "--split",
-            type=click.Choice(SPLITS),
-            default=split,
-            show_default=True,
-            help="Scenes of different splits are different under any seed.",
-        ),
-        click.option(
-            "--level",
-            type=click.IntRange(0, len(LEVELS) - 1),
-            default=len(LEVELS) - 1,
-            show_default=True,
-            help="From plain shapes to full scenes; `pdlm data scenes --help` describes them.",
-        ),
-        click.option(
-            "--size",
-            type=click.IntRange(SMALLEST_SIZE, LARGEST_SIZE),
-            default=size,
-            show_default=size is not None,
-            help=f"Pixels along the shorter side.{by_model}",
-        ),
-        click.option(
-            "--objects",
-            metavar="MIN-MAX",
-            default=objects,
-            show_default=objects is not None,
-            callback=_fewest_and_most,
-            help=f"Objects in a picture, 1 to 10.{by_level}",
-        ),
-    )
-    return lambda command: in_order(command, *options)
-
-
 def workers_option(doing: str) -> Callable[[Command], Command]:
     """--workers: threads that do something ahead of the model."""
     return click.option(
@@ -288,12 +243,3 @@ def _check_shard(context: click.Context, parameter: click.Parameter, value: str 
     if match is None or int(match[1]) >= int(match[2]):
         raise click.BadParameter(f"{value!r}; expected I/N with I from 0 to N - 1, like 0/4 to 3/4")
     return int(match[1]), int(match[2])
-
-
-def _fewest_and_most(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r}; expected a number or two, like 3 or 2-6")
-    return int(match[1]), int(match[2] or match[1])

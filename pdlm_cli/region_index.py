@@ -24,13 +24,13 @@ CREATE TABLE images (place INTEGER PRIMARY KEY, image_id TEXT, file_name TEXT, w
                      embedded TEXT, hash INTEGER, regions INTEGER DEFAULT 0);
 CREATE TABLE regions (source_index INTEGER PRIMARY KEY, image_id TEXT, region_id TEXT, category TEXT,
                       category_key TEXT, crowd INTEGER, prompt TEXT, mask TEXT, caption TEXT);
-CREATE TABLE categories (key TEXT PRIMARY KEY, name TEXT);
+CREATE TABLE categories (key TEXT, name TEXT, UNIQUE (key, name));
 CREATE TABLE left_out (place INTEGER PRIMARY KEY);
 """
 INSERTS: dict[type[Record], str] = {
     ImageRecord: "INSERT INTO images (image_id, file_name, width, height, embedded, hash) VALUES (?, ?, ?, ?, ?, ?)",
     RegionRecord: "INSERT INTO regions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    CategoryRecord: "INSERT OR REPLACE INTO categories VALUES (?, ?)",
+    CategoryRecord: "INSERT OR IGNORE INTO categories VALUES (?, ?)",
 }
 INDEXES = """
 CREATE INDEX image_ids ON images (image_id);
@@ -48,6 +48,7 @@ REPEATED_IN_IMAGE = (
     "SELECT region_id || ' of image ' || image_id AS id, MIN(source_index) AS first "
     "FROM regions GROUP BY image_id, region_id HAVING COUNT(*) > 1"
 )
+RENAMED_CATEGORIES = "SELECT key AS id, MIN(rowid) AS first FROM categories GROUP BY key HAVING COUNT(*) > 1"
 WITHOUT_IMAGE = (
     "SELECT image_id AS id, MIN(source_index) AS first FROM regions "
     "WHERE image_id NOT IN (SELECT image_id FROM images) GROUP BY image_id"
@@ -92,6 +93,7 @@ class RegionIndex:
                 self._refuse(REPEATED_REGIONS, "annotation ids used more than once", "ids must be unique")
             else:
                 self._refuse(REPEATED_IN_IMAGE, "region ids used more than once in an image", "ids must be unique")
+            self._refuse(RENAMED_CATEGORIES, "category ids with more than one name", "a category has one")
             self._refuse(WITHOUT_IMAGE, "annotations of images that are not in 'images'", "add the images or drop them")
             self._database.execute(COUNT_REGIONS)
 
@@ -143,6 +145,10 @@ class RegionIndex:
     def any_image(self, selection: str) -> bool:
         query = f"SELECT 1 FROM images WHERE {selection} LIMIT 1"  # nosec B608
         return self._database.execute(query).fetchone() is not None
+
+    def categories(self) -> list[tuple[str, str]]:
+        """Id and name of each category that the input lists, in input order."""
+        return self._database.execute("SELECT key, name FROM categories ORDER BY rowid").fetchall()
 
     def region_ids_are_unique(self) -> bool:
         return self._database.execute(f"{REPEATED_REGIONS} LIMIT 1").fetchone() is None

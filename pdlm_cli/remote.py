@@ -31,8 +31,7 @@ class RemoteStore:
                 return read_address(name) if self._allow_outside else _refused(name, self.location)
             name = name[len(self.location) + 1 :]
         # A store of objects has no links, and `..` would be a letter of a name; what lies outside is not asked for.
-        inside = name_inside(name)
-        for spelling in spellings(inside):
+        for spelling in map(name_inside, spellings(name)):
             try:
                 return _read(self._files, f"{self._root}/{spelling}", name)
             except FileNotFoundError:

@@ -7,7 +7,8 @@ import click
 from pdlm_cli.cores import usable_cores
 from pdlm_cli.data_engine.limits import FORMATS
 from pdlm_cli.local_path import LocalPath, PictureFile
-from pdlm_cli.options import json_option, logging_options, scene_options
+from pdlm_cli.options import json_option, logging_options
+from pdlm_cli.scene_options import scene_options
 from pdlm_cli.signals import StopSignals
 
 

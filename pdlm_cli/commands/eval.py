@@ -12,9 +12,9 @@ from pdlm_cli.options import (
     logging_options,
     model_options,
     output_option,
-    scene_options,
     workers_option,
 )
+from pdlm_cli.scene_options import scene_options
 from pdlm_cli.signals import StopSignals
 
 BATCH_SIZE = click.option(

@@ -47,6 +47,9 @@ def export(
     from pdlm_cli.moved import Moved
 
     logs.configure(log_format)
+    ending = Path(EXPORTS[form]).suffix
+    if file.suffix != ending:
+        raise ConfigError(f"{file} would be {form}; expected a name that ends in {ending}")
     if file.exists() and not overwrite:
         raise ConfigError(f"{file} exists; pass --overwrite to replace it, or choose another name")
     exporting.export(run, form, file, Moved(input_file, images, mask_pictures))

@@ -36,7 +36,7 @@ def pictures_folder(out: Path) -> Path:
 
 def write(source: ConversionSource, out: Path) -> None:
     """Regions whose id is no color get another one. Raises OutputError."""
-    categories, names = Categories(), FileNames()
+    categories, names = Categories(source.manifest.categories), FileNames()
     with open_atomic(out) as file, open_folder(pictures_folder(out)) as folder:
         sign(folder)
         file.write(b'{"images": [')

@@ -17,7 +17,7 @@ from pdlm_cli.data_engine.choice import chance, pick
 from pdlm_cli.data_engine.draw import Sprite, areas, blurred, draw_sprite, pose_matrix
 from pdlm_cli.data_engine.kinds import Kind
 from pdlm_cli.data_engine.levels import LEVELS, Level
-from pdlm_cli.data_engine.limits import LARGEST_SIZE, MOST_OBJECTS, SMALLEST_SIZE, SPLITS
+from pdlm_cli.data_engine.limits import LARGEST_SEED, LARGEST_SIZE, MOST_OBJECTS, SMALLEST_SIZE, SPLITS
 from pdlm_cli.data_engine.looks import SMALLEST_SURFACE, Look, choose_look, choose_variant
 from pdlm_cli.data_engine.objects import SceneObject, box_of
 from pdlm_cli.data_engine.placement import LARGEST_SHARE, SMALLEST_SHARE, Arrangement, Placed
@@ -68,9 +68,9 @@ def draw_scene(
 ) -> Scene:
     """The scene of that number, the same wherever and whenever it is drawn.
 
-    seed, index: 0 or more. split: of SPLITS; no two of them share a random stream. level: index into LEVELS.
-    size: pixels along the shorter side. objects: fewest and most, aspect: width to height, instead of what the level
-    draws. plain: captions all of one sentence shape. Raises ValueError if a value is out of range.
+    seed: 0 to LARGEST_SEED. index: 0 or more. split: of SPLITS; no two of them share a random stream. level: index into
+    LEVELS. size: pixels along the shorter side. objects: fewest and most, aspect: width to height, instead of what the
+    level draws. plain: captions all of one sentence shape. Raises ValueError if a value is out of range.
     """
     check(seed, index, level, size, split, objects)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([SPLITS.index(split), seed, index])))
@@ -99,8 +99,8 @@ def picture_size(size: int, aspect: tuple[int, int]) -> tuple[int, int]:
 
 def check(seed: int, index: int, level: int, size: int, split: str, objects: tuple[int, int] | None) -> None:
     """Raises ValueError unless draw_scene takes these."""
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed and index must be 0 or more, found {seed} and {index}")
+    if not 0 <= seed <= LARGEST_SEED or index < 0:
+        raise ValueError(f"seed must be 0 to {LARGEST_SEED} and index 0 or more, found {seed} and {index}")
     if not 0 <= level < len(LEVELS):
         raise ValueError(f"level must be 0 to {len(LEVELS) - 1}, found {level}")
     if not SMALLEST_SIZE <= size <= LARGEST_SIZE:

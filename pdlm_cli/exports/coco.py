@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 from pdlm_cli.conversions.coco import Categories
 from pdlm_cli.conversions.numbers import id_number
 from pdlm_cli.exports.source import ExportSource
-from pdlm_cli.masks import encode
+from pdlm_cli.masks import enclosing, encode
 from pdlm_cli.regions import ImageEntry, Region
 from pdlm_cli.rows import Row
 from pdlm_cli.sources import MaskReader, Sources
@@ -21,9 +21,9 @@ def write(source: ExportSource, file: BinaryIO) -> None:
 
     Region ids that several images share are replaced by the numbers of the annotations, and kept as `region_id`.
     """
-    categories = Categories()
-    file.write(b'{"info": ' + _json({"description": "captions by pdlm", "run_id": source.run.facts["run_id"]}))
     manifest, sources = source.open_input()
+    categories = Categories(manifest.categories)
+    file.write(b'{"info": ' + _json({"description": "captions by pdlm", "run_id": source.run.facts["run_id"]}))
     unique = manifest.region_ids_are_unique
     with source.images(manifest) as images:
         _write_list(file, "images", (_image(entry, rows, categories) for entry, rows in images))
@@ -34,7 +34,7 @@ def write(source: ExportSource, file: BinaryIO) -> None:
 
 
 def _image(entry: ImageEntry, rows: list[Row], categories: Categories) -> dict[str, Any]:
-    """The image; its categories get their numbers on the way."""
+    """The image; those of its categories that the input does not list get their numbers on the way."""
     for row in rows:
         categories.of(row.category or NO_CATEGORY)
     size = {"width": rows[0].image_width or entry.width, "height": rows[0].image_height or entry.height}
@@ -74,7 +74,9 @@ def _segmentation(region: Region, row: Row, masks: MaskReader) -> Any:
     """As the input has it, where that is a form of COCO; else run lengths. Empty if the mask is not usable."""
     if row.mask_area_px is None:
         return []
-    if isinstance(region.segmentation, list) or "counts" in region.segmentation:
+    if isinstance(region.segmentation, list):
+        return enclosing(region.segmentation)
+    if "counts" in region.segmentation:
         return region.segmentation
     assert row.image_width is not None and row.image_height is not None
     return encode(masks.pixels(region, (row.image_width, row.image_height)))

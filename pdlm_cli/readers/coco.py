@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pdlm_cli.json_stream import Item
+from pdlm_cli.logs import log
 from pdlm_cli.readers.json_shape import Shape
 from pdlm_cli.readers.records import (
     ImageRecord,
@@ -43,24 +44,37 @@ def read(items: Iterable[Item]) -> Records:
 
 
 def read_instances(items: Iterable[Item], file_name: FileName) -> Records:
-    annotations = segmentations = 0
+    annotations = segmentations = boxes_alone = 0
 
     def region(entry: dict[str, Any], where: str) -> Iterable[Record]:
-        nonlocal annotations, segmentations
+        nonlocal annotations, segmentations, boxes_alone
         annotations += 1
         segmentations += "segmentation" in entry
-        yield RegionRecord(
-            image_id=id_at(entry, "image_id", where),
-            region_id=id_at(entry, "id", where),
-            mask=entry.get("segmentation"),
-            category_key=category_key(entry),
-            crowd=entry.get("iscrowd") == 1,
-            caption=caption_of(entry.get("caption"), where),
-        )
+        boxes_alone += has_box_alone(entry)
+        yield region_of(entry, where, entry.get("segmentation"))
 
     yield from read_lists(items, file_name, region)
     if annotations and not segmentations:
-        raise ValueError(f"no annotation has a 'segmentation'; expected {EXPECTED}")
+        hint = "; --format coco-boxes takes boxes for masks" if boxes_alone else ""
+        raise ValueError(f"no annotation has a 'segmentation'; expected {EXPECTED}{hint}")
+    if boxes_alone:
+        log.warning("%d annotations have a box and no mask; --format coco-boxes takes the box for it", boxes_alone)
+
+
+def has_box_alone(annotation: dict[str, Any]) -> bool:
+    """Tools that draw boxes leave `segmentation` out, or write an empty list."""
+    return annotation.get("segmentation") in (None, []) and annotation.get("bbox") is not None
+
+
+def region_of(annotation: dict[str, Any], where: str, mask: Any) -> RegionRecord:
+    return RegionRecord(
+        image_id=id_at(annotation, "image_id", where),
+        region_id=id_at(annotation, "id", where),
+        mask=mask,
+        category_key=category_key(annotation),
+        crowd=annotation.get("iscrowd") == 1,
+        caption=caption_of(annotation.get("caption"), where),
+    )
 
 
 def read_lists(items: Iterable[Item], file_name: FileName, regions: Regions) -> Records:

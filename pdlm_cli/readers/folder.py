@@ -3,7 +3,8 @@
 masks/<stem>/<n>.png      a mask picture a region, its name the region's id
 <stem>_<n>.png            the same beside the picture or in masks/; or <stem>_mask_<n>, in any format
 masks/<stem>.png          one picture of all masks, whose values are the regions' ids
-<stem>.json               {"masks": [...]} as in the plain list, or SA-1B, beside the picture
+<stem>.json               beside the picture: {"masks": [...]} as in the plain list, SA-1B, or the list of regions that
+                          SAM's generator of masks writes
 
 Subfolders have a folder `masks` of their own, or one of their path in the `masks` at the top. The first layout that a
 picture has counts.
@@ -57,12 +58,20 @@ def read(store: Store, take: Take) -> Records:
             continue
         yield ImageRecord(picture, picture)
         yield from regions
+    of_none = [name for names in layout.together.values() for name in names if name not in files.used]
     if without == len(layout.pictures):
+        found = f" ({of_none[0]} is the mask of none)" if of_none else ""
+        annotated = f"if {min(layout.json)} is an annotation file, name that; " if layout.json else ""
         raise ValueError(
-            f"none of {without} pictures has masks; expected {EXPECTED}; `pdlm caption --propose MODEL` makes them"
+            f"none of {without} pictures has masks{found}; expected {EXPECTED}; {annotated}"
+            "`pdlm caption --propose MODEL` makes them"
         )
     if without:
         log.warning("%d pictures of %s have no masks and are left out", without, store.location)
+    if of_none:
+        log.warning(
+            "%d pictures in %s/ are the masks of none and are left out, the first %s", len(of_none), MASKS, of_none[0]
+        )
 
 
 def read_sa1b(store: Store, take: Take) -> Records:
@@ -143,9 +152,11 @@ class _Layout:
 class _Files:
     def __init__(self, store: Store, take: Take) -> None:
         self._store, self._take = store, take
+        self.used: set[str] = set()  # names of those that were read, and of mask pictures that JSON names
 
     def bytes(self, name: str) -> bytes:
         """Raises ValueError."""
+        self.used.add(name)
         with self._store.open(name) as file:
             data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:
@@ -205,15 +216,20 @@ def _instances(picture: str, name: str, files: _Files) -> list[RegionRecord]:
 def _listed(picture: str, name: str, files: _Files) -> list[RegionRecord]:
     """What the JSON beside a picture says; names of mask pictures in it are relative to its folder."""
     try:
-        value = object_at(files.json(name), name)
-        if sa1b.recognises(shape_of(_items(value))):
+        value = files.json(name)
+        if isinstance(value, list):
+            masks = [object_at(region, f"[{i}]").get("segmentation") for i, region in enumerate(value)]
+            found = plain.masks_of(masks, picture, "the file")
+        elif sa1b.recognises(shape_of(_items(value))):
             found = sa1b.read(_items(value))
         else:
-            found = plain.masks_of(value, picture, name)
+            found = plain.masks_of(value.get("masks"), picture, "'masks'")
         regions = [record for record in found if isinstance(record, RegionRecord)]
     except ValueError as error:
         return [_unreadable(picture, name, error)]
-    return [RegionRecord(picture, region.region_id, _below(_folder(name), region.mask)) for region in regions]
+    masks = [_below(_folder(name), region.mask) for region in regions]
+    files.used |= {mask["file"] for mask in masks if isinstance(mask, dict) and isinstance(mask.get("file"), str)}
+    return [RegionRecord(picture, region.region_id, mask) for region, mask in zip(regions, masks, strict=True)]
 
 
 def _below(folder: str, mask: Any) -> Any:

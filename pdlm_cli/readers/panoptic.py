@@ -15,6 +15,7 @@ from pdlm_cli.readers.records import (
     list_at,
     name_at,
     object_at,
+    whole,
 )
 
 NAME = "coco-panoptic"
@@ -40,7 +41,7 @@ def _segments(annotation: dict[str, Any], where: str) -> Iterable[Record]:
         yield RegionRecord(
             image_id=image_id,
             region_id=region_id,
-            mask={"file": file, "id": segment["id"]},
+            mask={"file": file, "id": whole(segment["id"])},
             category_key=category_key(segment),
             crowd=segment.get("iscrowd") == 1,
         )

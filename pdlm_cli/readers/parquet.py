@@ -35,8 +35,8 @@ class Hash(Protocol):
 def read(files: Sequence[tuple[str, BinaryIO]], sha256: Hash) -> Records:
     """Images and regions of all files, in order.
 
-    files: name and content of each. sha256: takes in what the files say; for the pictures in them, which are not
-    read here, their footers stand.
+    files: name in their folder, "" for a file that is the input itself, and content of each. sha256: takes in what the
+    files say; for the pictures in them, which are not read here, their footers stand.
     """
     for number, (name, file) in enumerate(files):
         try:
@@ -44,7 +44,7 @@ def read(files: Sequence[tuple[str, BinaryIO]], sha256: Hash) -> Records:
                 sha256.update(_footer(file))
                 yield from _read_file(parquet, number, sha256)
         except (pa.ArrowException, ValueError, OSError) as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"{name}: {error}" if name else str(error)) from error
 
 
 def open_parquet(file: BinaryIO) -> pq.ParquetFile:
@@ -89,7 +89,10 @@ def _columns(schema: pa.Schema) -> list[str]:
         raise ValueError(f"columns are missing: {', '.join(missing)}; expected {EXPECTED}")
     for name in (listed,) if listed else ("rle_counts", "rle_size"):
         if not _is_plain(schema.field(name).type, REGION_COLUMNS if name == "regions" else None):
-            raise ValueError(f"{name} is {schema.field(name).type}; expected text, numbers, lists or structs of them")
+            raise ValueError(
+                f"{name} is {schema.field(name).type}; expected text, numbers, lists or structs of them. The counts of "
+                "pycocotools are bytes, which decode() makes text"
+            )
     said = [name for name in SAID_OF_REGIONS if name in names and not listed]
     if listed == "mask_rles" and "captions" in names and _is_plain(schema.field("captions").type):
         said.append("captions")
@@ -133,15 +136,20 @@ def _image(row: dict[str, Any], cell: ParquetCell | None, where: str) -> ImageRe
 
 def _regions(row: dict[str, Any], image_id: str, where: str) -> Records:
     if "mask_rles" in row:
-        masks = list_at(row["mask_rles"], f"{where} 'mask_rles'")
+        masks = _list_in(row, "mask_rles", where)
         for i, (mask, caption) in enumerate(pair_captions(masks, row.get("captions"))):
             yield RegionRecord(image_id, str(i), mask, caption=caption_of(caption, where))
     elif "regions" in row:
-        for i, value in enumerate(list_at(row["regions"], f"{where} 'regions'")):
+        for i, value in enumerate(_list_in(row, "regions", where)):
             place = f"{where} regions[{i}]"
             yield _region(object_at(value, place), image_id, place)
     else:
         yield _region(row, image_id, where)
+
+
+def _list_in(row: dict[str, Any], name: str, where: str) -> list[Any]:
+    """Tables write a row without regions as an empty list or as null."""
+    return [] if row[name] is None else list_at(row[name], f"{where} '{name}'")
 
 
 def _region(row: dict[str, Any], image_id: str, where: str) -> RegionRecord:

@@ -21,11 +21,11 @@ def read(items: Iterable[Item]) -> Records:
     for record, where in list_items(items, EXPECTED):
         image = pictured(record, ("image",), where)
         yield image
-        yield from masks_of(record, image.image_id, where)
+        yield from masks_of(record.get("masks"), image.image_id, f"{where} 'masks'")
 
 
-def masks_of(record: dict[str, Any], image_id: str, where: str) -> Records:
-    for i, mask in enumerate(list_at(record.get("masks"), f"{where} 'masks'")):
+def masks_of(masks: Any, image_id: str, where: str) -> Records:
+    for i, mask in enumerate(list_at(masks, where)):
         yield RegionRecord(image_id, str(i), mask_form(mask))
 
 

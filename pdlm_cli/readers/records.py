@@ -64,9 +64,14 @@ def list_at(value: Any, where: str) -> list[Any]:
     return value
 
 
+def whole(value: Any) -> Any:
+    """7 for 7.0, as JSON has one kind of number and some tools write all with a point; other values as they are."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def id_at(item: dict[str, Any], key: str, where: str) -> str:
     """Ids are whole numbers or text; 7 and "7" are the same id, as they are in the output."""
-    found = item.get(key)
+    found = whole(item.get(key))
     if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
         raise ValueError(f"{where} needs '{key}', a whole number or text; found {shown(found)}")
     return text(str(found), f"{where} '{key}'")
@@ -90,11 +95,11 @@ def category_at(item: dict[str, Any], where: str) -> CategoryRecord:
     name = item.get("name")
     if not isinstance(name, str):
         raise ValueError(f"{where} needs 'name', a text; found {shown(name)}")
-    return CategoryRecord(str(item.get("id")), text(name, f"{where} 'name'"))
+    return CategoryRecord(id_at(item, "id", where), text(name, f"{where} 'name'"))
 
 
 def category_key(item: dict[str, Any]) -> str | None:
-    found = item.get("category_id")
+    found = whole(item.get("category_id"))
     return str(found) if isinstance(found, int | str) else None
 
 
@@ -141,7 +146,7 @@ def shown(value: Any) -> str:
 
 
 def _pixels(item: dict[str, Any], key: str, where: str) -> int | None:
-    found = item.get(key)
+    found = whole(item.get(key))
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= MAX_PIXELS_A_SIDE:

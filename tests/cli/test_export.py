@@ -46,8 +46,12 @@ def finished(dataset: Dataset, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+def exported_name(form: str) -> str:
+    return f"exported-{form}{Path(EXPORTS[form]).suffix}"
+
+
 def exported(run: Path, form: str, *arguments: Any, told: str = "wrote") -> bytes:
-    target = run.parent / f"exported.{form}"
+    target = run.parent / exported_name(form)
     result = pdlm("export", run, "--to", form, target, "--overwrite", *arguments)
     assert result.exit_code == 0, result.stderr
     assert told in result.stderr
@@ -56,7 +60,7 @@ def exported(run: Path, form: str, *arguments: Any, told: str = "wrote") -> byte
 
 def test_coco_holds_the_input_and_the_captions(finished: Path) -> None:
     exported(finished, "coco")
-    coco = COCO(finished.parent / "exported.coco")
+    coco = COCO(finished.parent / exported_name("coco"))
     rows = rows_of(finished)
     assert sorted(coco.imgs) == [1, 2, 3]
     assert coco.imgs[2] == {"id": 2, "file_name": "2.png", "width": 20, "height": 10}
@@ -208,6 +212,15 @@ def test_a_file_is_not_replaced_unasked(finished: Path, dataset: Dataset) -> Non
     assert result.exit_code == 2
     assert f"{dataset.file} exists; pass --overwrite" in result.stderr
     assert dataset.file.read_bytes() == before
+
+
+@pytest.mark.parametrize(("form", "name"), [("coco", "captions.csv"), ("csv", "captions"), ("webdataset", "a.tar.gz")])
+def test_a_name_of_another_kind_of_file_is_refused(finished: Path, form: str, name: str) -> None:
+    target = finished.parent / name
+    result = pdlm("export", finished, "--to", form, target)
+    assert result.exit_code == 2
+    assert f"would be {form}; expected a name that ends in {Path(EXPORTS[form]).suffix}" in result.stderr
+    assert not target.exists()
 
 
 def test_a_target_that_cannot_be_written_is_told(finished: Path) -> None:

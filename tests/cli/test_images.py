@@ -80,6 +80,13 @@ def test_cut_pictures_are_bad(photo: Path, share: float) -> None:
     assert code_of(caught) == "bad_image"
 
 
+@pytest.mark.fault("truncated or corrupt image")
+def test_an_empty_file_is_called_so(photo: Path) -> None:
+    photo.write_bytes(b"")
+    with pytest.raises(RegionError, match=r"photo\.jpg' cannot be decoded: the file is empty"):
+        load_image(photo)
+
+
 def test_formats_beyond_the_list_are_bad(photo: Path) -> None:
     Image.open(photo).save(photo.with_suffix(".ppm"))
     with pytest.raises(RegionError) as caught:

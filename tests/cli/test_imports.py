@@ -26,6 +26,7 @@ LIGHT_MODULES = (
     "main",
     "options",
     "decode_options",
+    "scene_options",
     "run_dir",
     "caption_job",
     "devices.fleet",
@@ -84,6 +85,7 @@ def test_click_stays_at_the_edge(file: Path) -> None:
         "main.py",
         "options.py",
         "decode_options.py",
+        "scene_options.py",
         "local_path.py",
         "number_range.py",
     )

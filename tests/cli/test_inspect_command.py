@@ -1,6 +1,7 @@
 """`pdlm inspect`, and the conversions of inputs, as commands."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +74,15 @@ def test_tables_for_people_go_to_stderr_and_cannot_style_it(faulty: Dataset) -> 
     assert "[red]thing[/red]" in result.stderr
     assert "\x1b" not in result.stderr
     assert "size_mismatch" in result.stderr
+
+
+def test_what_has_no_regions_and_no_category_is_counted(faulty: Dataset) -> None:
+    faulty.image()
+    faulty.write()
+    assert json.loads(pdlm("inspect", faulty.file, "--json").stdout)["images_without_regions"] == 1
+    told = pdlm("inspect", faulty.file).stderr
+    assert re.search(r"images without regions\W+1, which are left out", told)
+    assert re.search(r"regions without category\W+1\W", told)
 
 
 def test_duplicates_alone_are_no_error(dataset: Dataset) -> None:

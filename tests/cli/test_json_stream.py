@@ -78,6 +78,10 @@ REFUSED = {
     "depth of 5,000": (b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply"),
     "comma at the end": (b'{"a": [1, ]}', "line 1, column 11"),
     "something after the end": (b'{"a": [1]}\n[', "line 2, column 1: Extra data"),
+    "lines": (
+        b'{"a": [1]}\n{"a": [1]}\n',
+        "another value begins at line 2; expected one JSON value, not JSON Lines: make",
+    ),
     "cut number": (b'{"a": -', "line 1, column 7"),
     "no colon": (b'{"a" 1}', "line 1, column 6: Expecting ':' delimiter"),
     "no comma": (b"[1\n 2]", "line 2, column 2: Expecting ',' delimiter"),

@@ -135,6 +135,11 @@ REFUSED = {
     "image id twice": (changed("images.1.id", 0), "image ids used more than once: 0; ids must be unique"),
     "same id as text": (changed("images.1.id", "0"), "image ids used more than once: 0"),
     "region id twice": (changed("annotations.2.id", 100), "annotation ids used more than once: 100"),
+    "no category id": (changed("categories.0.id", None), r"categories\[0\] needs 'id'"),
+    "category id twice": (
+        changed("categories", [{"id": 7, "name": "cat"}, {"id": "7", "name": "dog"}, {"id": 7, "name": "cat"}]),
+        "category ids with more than one name: 7; a category has one",
+    ),
     "nameless category": (changed("categories.0.name", None), r"categories\[0\] needs 'name'"),
     "number of 5,000 digits": ('{"images": [], "annotations": ' + "9" * 5000 + "}", "digits"),
 }

@@ -1,5 +1,6 @@
 import random
 import string
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
 from pdlm_cli.errors import RegionError
-from pdlm_cli.masks import decode, encode, pack, stated_size
+from pdlm_cli.masks import decode, decode_on, enclosing, encode, pack, stated_size
 from tests.cli.support import box_mask, rle
 
 SIDES = st.integers(1, 40)
@@ -77,6 +78,16 @@ def test_parts_of_a_polygon_are_merged() -> None:
     assert mask[2, 2]
     assert mask[12, 12]
     assert not mask[7, 7]
+
+
+def test_parts_that_enclose_nothing_are_passed_over() -> None:
+    """Contours traced from pixels have them, and pycocotools takes a first part of four numbers for a box."""
+    square = [3, 2, 9, 2, 9, 8, 3, 8]
+    parts = [[1, 1, 2, 2], square, [5, 5], []]
+    assert np.array_equal(decode(parts, 30, 20), decode([square], 30, 20))
+    assert enclosing(parts) == [square]
+    with pytest.raises(RegionError, match="at least three points, found 4 numbers"):
+        decode(parts[:1], 30, 20)
 
 
 def test_digest_depends_on_the_pixels_not_on_how_they_are_written() -> None:
@@ -201,3 +212,28 @@ def test_twenty_thousand_fuzzed_texts_decode_or_are_refused() -> None:
 def test_any_json_value_is_a_mask_or_refused(value: object) -> None:
     mask = decode_or_refuse(value)
     assert mask is None or mask.shape == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([[[1, 1], [3, 1], [3, 3]]], "a list of numbers .*found a list in it"),
+        ([[{"x": 1, "y": 1}] * 3], "a list of numbers .*found an object in it"),
+        ([[1, 1, 3, 1]], "at least three points, found 4 numbers"),
+        ([1, 1, 3, 1, 3, 3], r"must be a list \[x0, y0, x1, y1, ...\], found a number"),
+        (7, "expected polygons or run lengths, found a number"),
+        (SIZED, "'counts' must be .*, found nothing"),
+        ({"box": None}, "found nothing"),
+    ],
+)
+def test_what_was_found_is_told_in_words_of_json(mask: Any, message: str) -> None:
+    with pytest.raises(RegionError, match=message):
+        decode(mask, 5, 4)
+
+
+def test_sides_in_the_wrong_order_are_told_of() -> None:
+    mask = rle(box_mask(6, 4, 1, 1, 2, 2))
+    with pytest.raises(RegionError, match=r"belongs to a picture of 6x4 pixels.*Run lengths state .height, width"):
+        decode_on(mask, (4, 6))
+    with pytest.raises(RegionError, match=r"use the picture that was annotated$"):
+        decode_on(mask, (5, 5))

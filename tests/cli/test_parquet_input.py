@@ -125,3 +125,21 @@ def test_cut_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"a\.parquet"):
         open_with_sources(str(tmp_path / "a.parquet"))
+
+
+def test_a_file_is_named_once_and_one_of_a_folder_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError) as caught:
+        open_with_sources(str(tmp_path / "a.parquet"))
+    assert str(caught.value).count("a.parquet") == 1
+    with pytest.raises(InputError, match=f"^{tmp_path}: a.parquet: "):
+        open_with_sources(str(tmp_path))
+
+
+@pytest.mark.parametrize("listed", ["regions", "mask_rles"])
+def test_no_list_is_an_image_without_regions(tmp_path: Path, listed: str) -> None:
+    region = {"region_id": "1", "rle_counts": "01", "rle_size": [1, 1], "size": [1, 1], "counts": "01"}
+    rows = [{"image_path": f"{i}.png", "image_id": str(i), listed: [region][:i] or None} for i in range(2)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    manifest, _ = open_with_sources(str(tmp_path / "a.parquet"))
+    assert (manifest.images, manifest.images_without_regions) == (1, 1)

@@ -16,6 +16,7 @@ from pdlm_cli.main import main
 from pdlm_cli.markers import marker_path, read_marker
 from tests.cli.runs import many, rows_of, run
 from tests.cli.support import Dataset, StubEngine, box_mask, rle
+from tests.cli.test_export import exported_name
 from tests.cli.test_resume import PLAN, REGIONS, SociableEngine, stopped_in_call
 
 SKIP: dict[str, Any] = {"min_area": 13, "skip_crowd": True}
@@ -129,7 +130,7 @@ def finished(mixed: Dataset, tmp_path: Path) -> Path:
 
 
 def exported(out: Path, form: str) -> bytes:
-    target = out.parent / f"exported.{form}"
+    target = out.parent / exported_name(form)
     result = pdlm("export", out, "--to", form, target)
     assert result.exit_code == 0, result.stderr
     return target.read_bytes()
@@ -137,7 +138,7 @@ def exported(out: Path, form: str) -> bytes:
 
 def test_exports_have_no_caption_for_them(finished: Path) -> None:
     exported(finished, "coco")
-    annotations = list(COCO(finished.parent / "exported.coco").anns.values())
+    annotations = list(COCO(finished.parent / exported_name("coco")).anns.values())
     assert [annotation.get("skipped") for annotation in annotations] == [None, SMALL, CROWD, None, SMALL]
     assert ["error_code" in annotation for annotation in annotations] == [False, False, False, True, False]
     assert ["caption" in annotation for annotation in annotations] == [True, False, False, False, False]

@@ -170,6 +170,8 @@ def test_parquet_alone_needs_no_folder_of_pictures(tmp_path: Path) -> None:
         ["--objects", "many"],
         ["--objects", "3-2"],
         ["--objects", "0"],
+        ["--objects", "2-11"],
+        ["--seed", 2**32],
         ["--format", "jpeg"],
         ["--split", "dev"],
         ["--count", 0],
