@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.head import likeliest_tokens
-from model.sampling import Sampling, guided, nucleus, predict
+from model.sampling import BLOCK, Sampling, guided, likeliest, nucleus, predict
 
 
 def test_near_certain_tokens_keep_their_order():
@@ -63,6 +63,21 @@ def test_guidance_moves_away_from_the_unconditional_logits():
     expected = 1.7 * logits[0] - 0.7 * logits[1]
     torch.testing.assert_close(guided(conditional, blind, 0.7)(canvas), expected)
     torch.testing.assert_close(guided(conditional, blind, 0.0)(canvas), logits[0])
+
+
+@given(
+    blocks=st.integers(1, 3),
+    more=st.integers(0, 2),
+    odd=st.lists(st.tuples(st.integers(0, 800), st.sampled_from([math.nan, math.inf, -math.inf, 9.0])), max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_blocks_hold_the_place_that_a_plain_argmax_finds(blocks, more, odd, seed):
+    """The first of several that are as large; and a vocabulary that is no multiple of a block."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(-3, 4, (2, 3, BLOCK * blocks + more), generator=generator).float()
+    for place, value in odd:
+        logits[..., place % logits.shape[-1]] = value
+    assert torch.equal(likeliest(logits), logits.argmax(dim=-1))
 
 
 @given(
