@@ -112,7 +112,7 @@ def _notes(record: RunRecord, cards: Sequence[Card], changed: str | None, images
     lost = sum(card["src"] is None and any(region["status"] == "ok" for region in card["regions"]) for card in cards)
     if lost:
         notes.append(
-            f"Pictures that were captioned and cannot be shown now: {lost:,}. Their regions are drawn on grey. "
+            f"Pictures that were captioned and cannot be shown now: {lost:,}. Their regions are drawn on gray. "
             "pdlm report --images names the folder."
         )
     return notes

@@ -106,7 +106,7 @@ def test_boxes_stand_in_where_masks_are_gone(dataset: Dataset) -> None:
     assert "boxes are shown instead" in (out / "report.html").read_text()
 
 
-def test_regions_are_drawn_on_grey_where_the_picture_is_gone(dataset: Dataset) -> None:
+def test_regions_are_drawn_on_gray_where_the_picture_is_gone(dataset: Dataset) -> None:
     dataset.region(dataset.image(100, 50))
     dataset.region(dataset.image(100, 50))
     out = caption_run(dataset)
