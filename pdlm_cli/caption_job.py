@@ -24,7 +24,7 @@ from pdlm_cli.parts import PartRunner, failed_images, failed_keys, kept_rows, mi
 from pdlm_cli.preparation import Preparation
 from pdlm_cli.progress import Progress, open_progress
 from pdlm_cli.proposed_input import with_regions_proposed
-from pdlm_cli.report import Report
+from pdlm_cli.report import Report, told_of_empty
 from pdlm_cli.report_page.page import write_report
 from pdlm_cli.run_dir import RunDir
 from pdlm_cli.run_facts import continued, plan_of, planned, refuse_another, run_facts, table_metadata
@@ -256,5 +256,7 @@ def _log_end(report: Report, job: CaptionJob) -> None:
     elif report.stop_signal is not None:
         log.warning("interrupted: %d rows are in %s; the same command goes on", report.rows, job.output, extra=facts)
     else:
+        if report.empty:
+            log.warning("%s", told_of_empty(report.empty, report.captions))
         idle = "".join(f"; {name} waited for input {share:.0%} of the time" for name, _, share in report.idle())
         log.info("%s, in %s%s", report.counted(), job.output, idle, extra=facts)

@@ -83,6 +83,7 @@ def show(
     from pdlm_cli.drawings import check_replaceable, write_figure, write_picture
     from pdlm_cli.errors import ConfigError, OutputError
     from pdlm_cli.moved import Moved
+    from pdlm_cli.report import told_of_empty
     from pdlm_cli.showing import caption_picture, pages_of_run
     from pdlm_cli.stdout import print_line, printable
     from pdlm_cli.training.curves import draw_curves, is_training_run
@@ -117,6 +118,8 @@ def show(
         )
         for number, caption in enumerate(shown.captions, 1):
             print_line(f"{number}  {printable(caption)}")
+        if empty := sum(not caption.strip() for caption in shown.captions):
+            logs.log.warning("%s", told_of_empty(empty, len(shown.captions)))
         if steps_gif is not None and shown.gif is not None:
             write_atomic(steps_gif, shown.gif)
             logs.log.info("wrote %s", steps_gif)

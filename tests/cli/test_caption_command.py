@@ -148,6 +148,17 @@ def test_a_model_is_not_loaded_for_nothing(photo: Dataset, tmp_path: Path) -> No
     assert refused.exit_code == 2
 
 
+def test_empty_captions_are_told_of(photo: Dataset, tmp_path: Path) -> None:
+    untaught = ["--model", str(REPOSITORY / "model/tiny/base"), "--device", "cpu", "--steps", "2"]
+    result = caption("--input", photo.file, "--output", tmp_path / "out", *untaught)
+    assert result.exit_code == 0, result.stderr
+    assert "empty captions: 3 of 3; has this checkpoint learnt to caption regions? --model names" in result.stderr
+    assert "empty captions" not in caption("--input", photo.file, "--output", tmp_path / "taught", *FAST).stderr
+    pictures = [tmp_path / "demo.jpg", photo.file, "--output", tmp_path / "page.png"]
+    shown = CliRunner().invoke(main, ["show", *map(str, pictures), *untaught])
+    assert shown.exit_code == 0 and "empty captions: 3 of 3; has this" in shown.stderr
+
+
 def test_stdout_is_for_the_summary_alone(photo: Dataset, tmp_path: Path) -> None:
     result = caption("--input", photo.file, "--output", tmp_path / "out", *FAST)
     assert result.stdout == ""
