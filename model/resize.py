@@ -1,7 +1,7 @@
 """The bicubic resize of Pillow: whole for pictures, only at sampled pixels for masks.
 
 Pillow filters along one axis into 8 bits, then along the other. Which comes first changed with Pillow 13 and moves
-results by a grey level; the order is therefore chosen here, so that every version of Pillow gives the same pixels.
+results by a gray level; the order is therefore chosen here, so that every version of Pillow gives the same pixels.
 """
 
 import numpy as np

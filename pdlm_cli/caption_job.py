@@ -14,6 +14,7 @@ from pdlm_cli.checkpoints import checkpoint_sha256, named_or_shipped
 from pdlm_cli.devices.fleet import open_workers
 from pdlm_cli.engine import Engine
 from pdlm_cli.engine_dry import DryEngine
+from pdlm_cli.engine_idle import idle_engine
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.exporting import export_beside
 from pdlm_cli.images import Exif
@@ -23,7 +24,7 @@ from pdlm_cli.parts import PartRunner, failed_images, failed_keys, kept_rows, mi
 from pdlm_cli.preparation import Preparation
 from pdlm_cli.progress import Progress, open_progress
 from pdlm_cli.proposed_input import with_regions_proposed
-from pdlm_cli.report import Report
+from pdlm_cli.report import Report, told_of_empty
 from pdlm_cli.report_page.page import write_report
 from pdlm_cli.run_dir import RunDir
 from pdlm_cli.run_facts import continued, plan_of, planned, refuse_another, run_facts, table_metadata
@@ -104,7 +105,7 @@ def run(job: CaptionJob, log_format: str, stop: StopSignals) -> Report:
         else:
             done = _rows_done(job, out)
             with (
-                _engine(job) as engine,
+                _engine(job, manifest) as engine,
                 open_progress(
                     manifest.regions, form, console, doing="captioning", unit="regions", done=done
                 ) as progress,
@@ -172,9 +173,13 @@ def caption_manifest(
 
 
 @contextmanager
-def _engine(job: CaptionJob) -> Iterator[Engine]:
+def _engine(job: CaptionJob, manifest: Manifest) -> Iterator[Engine]:
     if job.dry_run_model:
         yield DryEngine()
+        return
+    if not manifest.regions:
+        device = "0" if job.devices[0] == "all" else job.devices[0]
+        yield idle_engine(job.model, device, job.dtype, job.decode, quantize=job.quantize)
         return
     log.info("loading the model")
     asked = job.model, job.devices, job.dtype, job.decode, job.pass_timeout
@@ -251,5 +256,7 @@ def _log_end(report: Report, job: CaptionJob) -> None:
     elif report.stop_signal is not None:
         log.warning("interrupted: %d rows are in %s; the same command goes on", report.rows, job.output, extra=facts)
     else:
+        if report.empty:
+            log.warning("%s", told_of_empty(report.empty, report.captions))
         idle = "".join(f"; {name} waited for input {share:.0%} of the time" for name, _, share in report.idle())
         log.info("%s, in %s%s", report.counted(), job.output, idle, extra=facts)

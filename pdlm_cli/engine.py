@@ -4,9 +4,8 @@ torch is imported only when an engine is loaded. The engine of this file runs in
 has one that runs it in worker processes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Union
 
 import numpy as np
@@ -120,7 +119,9 @@ class ModelEngine:
         from model.decode import NAN_LOGITS, caption_passes
 
         # Here, and not where passes are prepared: in a run another process does that, which has no tokenizer.
-        whys = [self._no_room(len(own.image.tiles), len(own.order), own.instruction) for own in passes]
+        asked = [(len(own.image.tiles), len(own.order), own.instruction) for own in passes]
+        answers = {needs: self._no_room(*needs) for needs in set(asked)}  # a millisecond each, and mostly the same
+        whys = [answers[needs] for needs in asked]
         fitting = [own for own, why in zip(passes, whys, strict=True) if why is None]
         with device_errors():
             found = iter(caption_passes(self.model, fitting, self.settings, lanes=self.lanes))
@@ -134,23 +135,14 @@ class ModelEngine:
                 results.append(result)
         return results
 
-    @cached_property
-    def _no_room(self) -> Callable[[int, int, str | None], str | None]:
-        """Why a pass cannot be read whole, by its tiles, regions and instruction; None if it can be.
-
-        Answers are kept: one takes a millisecond, and most passes are asked the same.
-        """
-
-        @lru_cache(maxsize=1024)
-        def no_room(tiles: int, regions: int, instruction: str | None) -> str | None:
-            tokens, config = self.model.tokens, self.model.config
-            try:
-                self.settings.check_prompt(tokens, config, tiles=tiles, regions=regions, instruction=instruction)
-            except ValueError as error:
-                return str(error)
-            return None
-
-        return no_room
+    def _no_room(self, tiles: int, regions: int, instruction: str | None) -> str | None:
+        """Why a pass that needs these cannot be read whole; None if it can be."""
+        tokens, config = self.model.tokens, self.model.config
+        try:
+            self.settings.check_prompt(tokens, config, tiles=tiles, regions=regions, instruction=instruction)
+        except ValueError as error:
+            return str(error)
+        return None
 
 
 def load_engine(

@@ -20,8 +20,8 @@ class LocalPath(click.Path):
 
 
 class NamedFile(LocalPath):
-    """A file to write, of a kind that its name tells: refused before the work that it is to show, and so is a slip that
-    would replace a file of another kind."""
+    """A drawing to write, of a kind that its name tells. What is no name of such a kind is refused before the work that
+    the drawing is to show, and so is a slip that would replace another file than a drawing of pdlm."""
 
     def __init__(self, *endings: str) -> None:
         """endings: those of its kinds."""
@@ -32,6 +32,13 @@ class NamedFile(LocalPath):
         path = super().convert(value, param, ctx)
         if path.suffix.lower() not in self.endings:
             self.fail(f"{path} does not end in {' or '.join(self.endings[:2])}", param, ctx)
+        from pdlm_cli.drawings import check_replaceable  # which needs Pillow: only where something is drawn
+        from pdlm_cli.errors import ConfigError
+
+        try:
+            check_replaceable(path)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
         return path
 
 

@@ -21,7 +21,8 @@ from pdlm_cli.readers.json_shape import Shape, shape_of
 from pdlm_cli.readers.records import Records
 from pdlm_cli.region_index import RegionIds, RegionIndex, image_hash
 from pdlm_cli.regions import ImageEntry
-from pdlm_cli.stores import Store, is_address, is_run, open_store
+from pdlm_cli.run_paths import is_run
+from pdlm_cli.stores import Store, is_address, open_store
 
 # The first that recognises a JSON file reads it: what asks for more comes before what asks for less.
 JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, coco_boxes, sa1b, paradlc, plain, training)

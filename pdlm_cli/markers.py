@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from pdlm_cli.atomic import temporary
 from pdlm_cli.rows import Row
+from pdlm_cli.run_paths import RECORDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def part_path(out: Path, index: int) -> Path:
 
 
 def marker_path(out: Path, index: int) -> Path:
-    return out / "_pdlm" / "done" / f"{index:05d}.json"
+    return out / RECORDS / "done" / f"{index:05d}.json"
 
 
 def part_index(file: Path) -> int | None:
@@ -100,7 +101,7 @@ def verified_markers(out: Path) -> tuple[dict[int, Marker], list[str]]:
     A marker under its temporary name counts too if its part is there: the process was killed between the two renames.
     """
     found, wrong = {}, []
-    files = [*out.glob("data/part-*.parquet"), *out.glob("_pdlm/done/*.json*")]
+    files = [*out.glob("data/part-*.parquet"), *(out / RECORDS / "done").glob("*.json*")]
     for index in sorted({index for file in files if (index := part_index(file)) is not None}):
         part, marker = part_path(out, index), marker_path(out, index)
         candidates = [candidate for file in (marker, temporary(marker)) if (candidate := read_marker(file)) is not None]

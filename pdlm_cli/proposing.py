@@ -34,6 +34,7 @@ from pdlm_cli.progress import Progress, open_progress
 from pdlm_cli.readers import folder
 from pdlm_cli.regions import ImageEntry
 from pdlm_cli.run_facts import sha256
+from pdlm_cli.run_paths import RECORDS
 from pdlm_cli.since import By, EarlierRows, hashed
 from pdlm_cli.sources import Sources
 from pdlm_cli.stores import open_store
@@ -135,7 +136,7 @@ def propose(
         return sha256({**facts, "pictures": piece, **read})
 
     files = {out / f"regions-{number:05d}.parquet": (piece, made_from(piece)) for number, piece in enumerate(pieces)}
-    with LockedFolder(out, "_pdlm", option="--output"):
+    with LockedFolder(out, RECORDS, option="--output"):
         done = _done(out, {file: made_from for file, (_, made_from) in files.items()}, overwrite=overwrite)
         there = sum(len(files[file][0]) for file in done)
         missing = {file: wanted for file, wanted in files.items() if file not in done}

@@ -21,7 +21,7 @@ class Report:
     """Counts of rows by status and code, and where the time went.
 
     ok, errors, skipped, images: of the whole table once `table` was called, of this run's own rows before. made: rows
-    of this run, to which passes, tokens and times belong.
+    of this run, to which passes, tokens and times belong. captions: of them; empty: of these, those without a letter.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Report:
         self.errors: Counter[str] = Counter()
         self.skipped = 0
         self.images = 0
-        self.made = 0
+        self.made = self.captions = self.empty = 0
         self.passes = 0
         self.tokens = 0
         self.denoise_steps = 0  # of all captions together
@@ -62,6 +62,8 @@ class Report:
                 self.skipped += 1
             else:
                 self.ok += 1
+                self.captions += made
+                self.empty += made and not (row.caption or "").strip()
                 self.tokens += made * (row.tokens_generated or 0)
                 self.denoise_steps += made * (row.denoise_steps or 0)
                 if len(self.examples) < EXAMPLES:
@@ -184,6 +186,12 @@ class Report:
         for row in self.examples:
             captions.add_row(*(_plain(cell) for cell in (row.image_path, row.region_id, row.caption or "")))
         return Group(captions, numbers)
+
+
+def told_of_empty(empty: int, captions: int) -> str:
+    """What to say of captions without a letter: not an error, for a model may see nothing worth a word."""
+    hint = "; has this checkpoint learnt to caption regions? --model names another" if empty == captions else ""
+    return f"empty captions: {empty} of {captions}{hint}"
 
 
 def _plain(text: str) -> Text:

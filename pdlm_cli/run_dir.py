@@ -22,6 +22,7 @@ from pdlm_cli.logs import log
 from pdlm_cli.markers import Marker, marker_path, part_index, part_path, read_marker, verified_markers
 from pdlm_cli.parquet import part_bytes, read_rows
 from pdlm_cli.rows import Row
+from pdlm_cli.run_paths import RECORDS, facts_path
 
 # What is made from a finished table, and wrong as soon as the table changes.
 DERIVED = ("_SUCCESS", "report.html", "_pdlm/stats.json", *EXPORTS.values())
@@ -40,12 +41,12 @@ class RunDir(LockedFolder):
 
         Nothing is changed before `start` or `resume`.
         """
-        super().__init__(path, "_pdlm", option="--output")
+        super().__init__(path, RECORDS, option="--output")
         self._data, self._done = path / "data", self._state / "done"
         self.earlier: dict[str, Any] | None = None
         self.markers: dict[int, Marker] = {}
         with self._unlocked_if_refused():
-            if (self._state / "run.json").exists():
+            if facts_path(path).exists():
                 if not overwrite:
                     self.earlier = read_facts(path)
                     self.markers, wrong = verified_markers(path)
@@ -78,14 +79,14 @@ class RunDir(LockedFolder):
             remove_files(self.path, "_pdlm/regions/*")
         self._make_folders()
         self.markers = {}
-        write_atomic(self._state / "run.json", as_json(facts))
+        write_atomic(facts_path(self.path), as_json(facts))
 
     def resume(self, facts: Mapping[str, Any]) -> None:
         """Keep what `markers` vouch for and remove the rest; replace run.json, whose run goes on."""
         remove_files(self.path, *DERIVED)
         self._make_folders()
         self.tidy()
-        write_atomic(self._state / "run.json", as_json(facts))
+        write_atomic(facts_path(self.path), as_json(facts))
 
     def tidy(self) -> None:
         """Finish commits that were killed half-way, and remove what no marker vouches for."""
@@ -145,7 +146,7 @@ class RunDir(LockedFolder):
 
 def read_facts(path: Path) -> dict[str, Any]:
     """run.json of the run in a directory. Raises ConfigError if there is none, or it is damaged."""
-    file = path / "_pdlm" / "run.json"
+    file = facts_path(path)
     try:
         facts = strict_json.loads(file.read_bytes())
     except FileNotFoundError:

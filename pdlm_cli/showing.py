@@ -24,6 +24,7 @@ from pdlm_cli.readers.folder import PICTURE
 from pdlm_cli.regions import ImageEntry, Region, region_key
 from pdlm_cli.run_dir import read_facts
 from pdlm_cli.run_input import open_again
+from pdlm_cli.run_paths import facts_path, is_run
 from pdlm_cli.sources import MaskReader, Size, Sources, open_with_sources
 from pdlm_cli.stdout import printable
 from pdlm_cli.steps_gif import MOST_REGIONS, Steps, draw_gif
@@ -33,9 +34,10 @@ from pdlm_cli.stores import open_store
 def pages_of_run(run: Path, pictures: int, moved: Moved = UNMOVED) -> list[Image.Image]:
     """A page for each of the first pictures of a run of `pdlm caption`. moved: where its input lies now. Raises
     ConfigError, InputError."""
-    record = run / "_pdlm" / "run.json"
-    if not record.is_file():
-        raise ConfigError(f"{run} holds no run, neither of pdlm caption nor of pdlm train: there is no {record}")
+    if not is_run(run):
+        raise ConfigError(
+            f"{run} holds no run, neither of pdlm caption nor of pdlm train: there is no {facts_path(run)}"
+        )
     facts = read_facts(run)
     said = _captions(run)
     manifest, sources = open_again(run, facts["job"], moved)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pdlm_cli.annotated import INKS, outline
+from pdlm_cli.drawings import MARK
 from pdlm_cli.stdout import printable
 
 PICTURE, TEXT, MARGIN = 360, 460, 16  # pixels: the box of the picture, the width of the captions beside it
@@ -79,7 +80,14 @@ def draw_gif(
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     sink = io.BytesIO()
     indexed[0].save(
-        sink, format="GIF", save_all=True, append_images=indexed[1:], duration=times, loop=0, optimize=False
+        sink,
+        format="GIF",
+        save_all=True,
+        append_images=indexed[1:],
+        duration=times,
+        loop=0,
+        optimize=False,
+        comment=MARK,
     )
     return sink.getvalue()
 

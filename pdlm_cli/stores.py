@@ -9,9 +9,9 @@ from typing import BinaryIO, Protocol
 
 from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.images import find_image
+from pdlm_cli.run_paths import RECORDS, is_run
 
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-RECORDS = "_pdlm"  # folder of what a run, or `pdlm propose`, notes about itself
 
 
 class Store(Protocol):
@@ -96,11 +96,6 @@ def name_inside(name: str) -> str:
     if simple.startswith(("/", "../")) or simple == "..":
         raise RegionError("outside_root", f"{name!r} leads out of where pictures are read from")
     return simple
-
-
-def is_run(folder: Path) -> bool:
-    """Whether `pdlm caption` wrote this folder."""
-    return (folder / RECORDS / "run.json").is_file()
 
 
 def _names_below(folder: Path, prefix: str) -> Iterator[str]:

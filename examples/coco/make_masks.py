@@ -42,7 +42,7 @@ def dots_mask() -> np.ndarray:
 
 def photo_mask(index: int) -> np.ndarray:
     stencil = Image.open(EXAMPLES / "photo" / f"demo_mask_{index}.jpg").convert("L")
-    return np.asarray(stencil) > 127  # a JPEG mask has grey seams: half is the border
+    return np.asarray(stencil) > 127  # a JPEG mask has gray seams: half is the border
 
 
 def compressed_rle(mask: np.ndarray) -> dict:

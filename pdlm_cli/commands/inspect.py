@@ -44,7 +44,7 @@ def inspect(
       pdlm inspect masks.json --format coco-instances --json
     """
     from pdlm_cli import inspection, logs
-    from pdlm_cli.errors import unwritten
+    from pdlm_cli.drawings import write_picture
     from pdlm_cli.sources import open_with_sources
     from pdlm_cli.stdout import print_line
 
@@ -54,10 +54,7 @@ def inspect(
         manifest = manifest.limited(limit)
     found = inspection.inspect(manifest, sources, pictures=pictures)
     if preview is not None and manifest.images:
-        try:
-            inspection.preview(manifest, sources, 12).save(preview)
-        except (OSError, ValueError) as error:
-            raise unwritten(preview, error) from error
+        write_picture(preview, inspection.preview(manifest, sources, 12))
         logs.log.info("wrote %s", preview)
     if as_json:
         print_line(found.to_json())

@@ -37,7 +37,7 @@ def report(
 
     Pictures with their regions and captions, filters, errors with what to do about them, times, and what was run.
     The page needs no network and no other file. Pictures and masks are read again from where the run found them;
-    where they are gone, boxes are drawn on grey.
+    where they are gone, boxes are drawn on gray.
 
     \b
     Examples:

@@ -1,6 +1,5 @@
 """`pdlm show`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,10 @@ def show(
     from pdlm_cli import logs
     from pdlm_cli.annotated import sheet
     from pdlm_cli.atomic import write_atomic
-    from pdlm_cli.errors import ConfigError, OutputError, unwritten
+    from pdlm_cli.drawings import check_replaceable, write_figure, write_picture
+    from pdlm_cli.errors import ConfigError, OutputError
     from pdlm_cli.moved import Moved
+    from pdlm_cli.report import told_of_empty
     from pdlm_cli.showing import caption_picture, pages_of_run
     from pdlm_cli.stdout import print_line, printable
     from pdlm_cli.training.curves import draw_curves, is_training_run
@@ -99,29 +100,30 @@ def show(
         raise ConfigError(f"--output {output} does not end in .png or .jpg")
     if output is not None and not output.parent.is_dir():
         raise OutputError(f"cannot write {output}: there is no folder {output.parent}")
-    save: Callable[[Path], object]
+    if source.is_dir():
+        target = output or source / ("curves.png" if trained else "pictures.png")
+    else:
+        target = output or Path(f"{source.stem}-captions.png")
+    if output is not None or not source.is_dir():  # the names that are chosen here in the folder of a run are ours
+        check_replaceable(target)
     if trained:
-        save, target = draw_curves(source).savefig, source / "curves.png"
+        write_figure(target, draw_curves(source))
     elif source.is_dir():
-        pages = pages_of_run(source, pictures, Moved(input_file, images, mask_pictures))
-        save, target = sheet(pages).save, source / "pictures.png"
+        write_picture(target, sheet(pages_of_run(source, pictures, Moved(input_file, images, mask_pictures))))
     else:
         if not masks:
             raise ConfigError(f"{source} needs MASKS: mask pictures, one a region, or an annotation file")
         shown = caption_picture(
             source, masks, model, device, dtype, decode, seed, quantize=quantize, steps=steps_gif is not None
         )
-        save, target = shown.page.save, Path(f"{source.stem}-captions.png")
         for number, caption in enumerate(shown.captions, 1):
             print_line(f"{number}  {printable(caption)}")
+        if empty := sum(not caption.strip() for caption in shown.captions):
+            logs.log.warning("%s", told_of_empty(empty, len(shown.captions)))
         if steps_gif is not None and shown.gif is not None:
             write_atomic(steps_gif, shown.gif)
             logs.log.info("wrote %s", steps_gif)
-    target = output or target
-    try:
-        save(target)
-    except (OSError, ValueError) as error:
-        raise unwritten(target, error) from error
+        write_picture(target, shown.page)
     logs.log.info("wrote %s", target)
 
 

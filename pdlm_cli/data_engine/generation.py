@@ -1,6 +1,5 @@
 """`pdlm data scenes`: so many scenes, drawn in parallel, into the files of the formats asked for."""
 
-import io
 import json
 import multiprocessing
 import os
@@ -23,6 +22,7 @@ from pdlm_cli.data_engine.export import json_files, parquet_part
 from pdlm_cli.data_engine.records import make_record, png_bytes
 from pdlm_cli.data_engine.scene import Scene, check, draw_scene
 from pdlm_cli.data_engine.scene_dir import SceneDir, write_records
+from pdlm_cli.drawings import write_picture
 from pdlm_cli.errors import ConfigError, DeviceError, OutputError
 from pdlm_cli.logs import log
 from pdlm_cli.progress import open_progress
@@ -143,11 +143,9 @@ def run(job: SceneJob, log_format: str, stop: StopSignals) -> Summary:
 
 
 def write_preview(job: SceneJob, path: Path) -> None:
-    """A contact sheet of the first scenes, PNG or else JPEG by the name of the file. Raises OutputError."""
+    """A contact sheet of the first scenes. Raises OutputError."""
     sheet = contact_sheet([job.scene(index) for index in range(min(job.count, PREVIEW_SCENES))])
-    sink = io.BytesIO()
-    sheet.save(sink, format="PNG" if path.suffix.lower() == ".png" else "JPEG", quality=85)
-    write_atomic(path, sink.getvalue())
+    write_picture(path, sheet)
 
 
 def draw_shard(job: SceneJob, shard: int) -> int:

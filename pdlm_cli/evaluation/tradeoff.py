@@ -60,7 +60,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> int:
     console, form = logs.configure(log_format)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
-        engine = load_engine(job.model, job.device, job.dtype, job.decode)
+        engine = load_engine(job.model, job.device, job.dtype, job.decode, quantize=job.quantize)
         scenes = job.scenes(engine.tile_size)
         stop.defer()
         ways = [(curve, value) for curve, values in WAYS.items() for value in values]

@@ -36,9 +36,9 @@ def trace(mask: NDArray[np.bool_]) -> Outline:
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     left, top = int(columns[0]), int(rows[0])
     crop = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    grey = _shrink(crop)
-    pixel = crop.shape[1] / grey.shape[1], crop.shape[0] / grey.shape[0]  # of `grey`, in pixels of the picture
-    lines = [(line * pixel + (left, top)) * scale for line in _level_lines(grey)]
+    gray = _shrink(crop)
+    pixel = crop.shape[1] / gray.shape[1], crop.shape[0] / gray.shape[0]  # of `gray`, in pixels of the picture
+    lines = [(line * pixel + (left, top)) * scale for line in _level_lines(gray)]
     pin = (left + float(np.flatnonzero(crop[0]).mean()) + 0.5) * scale, top * scale
     return Outline("".join(map(_path, map(simplify, lines))), (round(pin[0]), round(pin[1])))
 
@@ -53,18 +53,18 @@ def box(xywh: Sequence[float], picture: tuple[int, int]) -> Outline:
 
 def _shrink(crop: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """At most DETAIL pixels along the longer side: the share of each that lies in the mask, 0 to 255."""
-    grey = crop.astype(np.uint8) * 255
+    gray = crop.astype(np.uint8) * 255
     height, width = crop.shape
     step = max(crop.shape) / DETAIL
     if step <= 1:
-        return grey
+        return gray
     size = max(1, round(width / step)), max(1, round(height / step))
-    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
 
 
-def _level_lines(grey: NDArray[np.uint8]) -> list[Points]:
+def _level_lines(gray: NDArray[np.uint8]) -> list[Points]:
     """Closed lines (N, 2) of x and y around what is more than half inside, in pixels from the upper left corner."""
-    framed = np.pad(grey, 1).astype(np.float64)
+    framed = np.pad(gray, 1).astype(np.float64)
     for level in (127.5, 0.5):  # what is thinner than a pixel is half inside nowhere: then all it touches
         lines = contourpy.contour_generator(z=framed).lines(level)
         if lines:

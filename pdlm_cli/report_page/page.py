@@ -9,6 +9,7 @@ from typing import Any
 
 from pdlm_cli.annotated import INKS
 from pdlm_cli.atomic import write_atomic
+from pdlm_cli.drawings import MARK
 from pdlm_cli.errors import REMEDIES
 from pdlm_cli.html_page import inline, template
 from pdlm_cli.moved import UNMOVED, Moved
@@ -66,6 +67,7 @@ def render(record: RunRecord, cards: Sequence[Card], notes: Sequence[str], image
     data = {"cards": cards, "inks": ["#{:02x}{:02x}{:02x}".format(*ink) for ink in INKS]}
     errors = record.errors()
     page = template("report_page").render(
+        mark=MARK,
         name=record.folder.resolve().name,
         summary=_summary(record, images),
         notes=notes,
@@ -112,7 +114,7 @@ def _notes(record: RunRecord, cards: Sequence[Card], changed: str | None, images
     lost = sum(card["src"] is None and any(region["status"] == "ok" for region in card["regions"]) for card in cards)
     if lost:
         notes.append(
-            f"Pictures that were captioned and cannot be shown now: {lost:,}. Their regions are drawn on grey. "
+            f"Pictures that were captioned and cannot be shown now: {lost:,}. Their regions are drawn on gray. "
             "pdlm report --images names the folder."
         )
     return notes

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pdlm_cli.errors import ConfigError, InputError
+from pdlm_cli.run_paths import RECORDS, facts_path, is_run
 
 NUMBERS = (
     "image_id",
@@ -82,15 +83,14 @@ class Errors:
 
 def read_run(folder: Path) -> RunRecord:
     """Raises ConfigError if the folder holds no run, InputError if the run cannot be read or has no rows yet."""
-    run_file = folder / "_pdlm" / "run.json"
-    if not run_file.is_file():
-        raise ConfigError(f"{folder} holds no run of pdlm caption: there is no {run_file}")
+    if not is_run(folder):
+        raise ConfigError(f"{folder} holds no run of pdlm caption: there is no {facts_path(folder)}")
     parts = tuple(sorted((folder / "data").glob("part-*.parquet")))
     if not parts:
         raise InputError(f"{folder} holds no rows yet; try again once the run has finished its first part")
     try:
-        run = json.loads(run_file.read_bytes())
-        stats_file = folder / "_pdlm" / "stats.json"
+        run = json.loads(facts_path(folder).read_bytes())
+        stats_file = folder / RECORDS / "stats.json"
         stats = json.loads(stats_file.read_bytes()) if stats_file.is_file() else None
         numbers = pq.read_table(list(parts), columns=list(NUMBERS))
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -44,14 +44,14 @@ class RandomModel:
     def __post_init__(self) -> None:
         own = (self.vision, self.text, self.tile, self.patch)
         if (self.size is None) == (None in own) or (self.size is not None and own != (None,) * 4):
-            raise ValueError("model.random: expected either size, or all of vision, text, tile and patch")
+            raise ValueError("size: expected either this, or all of vision, text, tile and patch")
         if self.tokenizer is not None and self.vocabulary is not None:
-            raise ValueError("model.random: expected tokenizer or vocabulary, found both")
+            raise ValueError("tokenizer: expected either this or vocabulary, found both")
         for name in ("tile", "patch", "max_tiles"):
-            at_least(f"model.random.{name}", getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
         for name in ("vision", "text"):
             for value in getattr(self, name) or ():
-                at_least(f"model.random.{name}", value, 1)
+                at_least(name, value, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class RegionSemantics:
 
     def __post_init__(self) -> None:
         for name in ("max_regions", "roi_size"):
-            at_least(f"model.regions.{name}", getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +89,15 @@ class ModelStart:
 
     def __post_init__(self) -> None:
         if (self.start is None) == (self.random is None):
-            raise ValueError("model: expected either start or random")
+            raise ValueError("start: expected either this or random")
         if self.image_level and (self.start is None or self.regions is not None):
-            raise ValueError("model.image_level: expected a start that knows regions, and no regions to begin with")
+            raise ValueError("image_level: expected a start that knows regions, and no regions to begin with")
         if self.roi_features is not None and (self.start is None or self.image_level or self.regions is not None):
             raise ValueError(
-                "model.roi_features: expected a start that keeps its regions; new ones have regions.roi_features"
+                "roi_features: expected a start that keeps its regions; new ones have regions.roi_features"
             )
         if self.tile is not None and self.start is None:
-            raise ValueError("model.tile: expected a start whose tiles change; a random model has random.tile")
+            raise ValueError("tile: expected a start whose tiles change; a random model has random.tile")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,20 +117,21 @@ class Optimizer:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        at_least("optimizer.lr", self.lr, above=0)
-        for name in (*self.freeze, *(self.module_lr or ())):
-            if name not in MODULES:
-                raise ValueError(f"optimizer: expected modules among {', '.join(MODULES)}, found {name!r}")
+        at_least("lr", self.lr, above=0)
+        for field, names in (("freeze", self.freeze), ("module_lr", self.module_lr or ())):
+            for name in names:
+                if name not in MODULES:
+                    raise ValueError(f"{field}: expected modules among {', '.join(MODULES)}, found {name!r}")
         for name, rate in (self.module_lr or {}).items():
-            at_least(f"optimizer.module_lr.{name}", rate, above=0)
+            at_least(f"module_lr.{name}", rate, above=0)
         if set(self.freeze) == set(MODULES):
-            raise ValueError("optimizer.freeze: expected a module that is left to train, found all of them")
+            raise ValueError("freeze: expected a module that is left to train, found all of them")
         for name in ("weight_decay", "clip", "eps"):
-            at_least(f"optimizer.{name}", getattr(self, name), 0)
-        between("optimizer.warmup", self.warmup, 0, 1)
+            at_least(name, getattr(self, name), 0)
+        between("warmup", self.warmup, 0, 1)
         for beta in self.betas:
             if not 0 <= beta < 1:
-                raise ValueError(f"optimizer.betas: expected numbers from 0 to below 1, found {beta}")
+                raise ValueError(f"betas: expected numbers from 0 to below 1, found {beta}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +145,11 @@ class Lora:
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
     def __post_init__(self) -> None:
-        at_least("lora.rank", self.rank, 1)
-        at_least("lora.alpha", self.alpha, above=0)
-        between("lora.dropout", self.dropout, 0, 1)
+        at_least("rank", self.rank, 1)
+        at_least("alpha", self.alpha, above=0)
+        between("dropout", self.dropout, 0, 1)
         if not self.targets:
-            raise ValueError("lora.targets: expected at least one name, found none")
+            raise ValueError("targets: expected at least one name, found none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +165,9 @@ class Noising:
     replace: float = 0.0
 
     def __post_init__(self) -> None:
-        between("noise.replace", self.replace, 0, 1)
+        between("replace", self.replace, 0, 1)
         if self.twins and self.replace:
-            raise ValueError("noise.twins: expected noise.replace 0, for what is replaced is not hidden")
+            raise ValueError("twins: expected replace 0, for what is replaced is not hidden")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +185,7 @@ class Reporting:
 
     def __post_init__(self) -> None:
         for name, least in {"log": 1, "eval": 0, "save": 1, "keep": 2, "samples": 1, "steps": 1}.items():
-            at_least(f"report.{name}", getattr(self, name), least)
+            at_least(name, getattr(self, name), least)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,9 +223,8 @@ class TrainJob:
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.max_steps is None):
-            raise ValueError(
-                "expected either epochs or max_steps, found " + ("none" if self.epochs is None else "both")
-            )
+            found = "none" if self.epochs is None else "both"
+            raise ValueError(f"epochs: expected either this or max_steps, found {found}")
         at_least("epochs", self.epochs, above=0)
         at_least("max_steps", self.max_steps, 1)
         at_least("micro_batch", self.micro_batch, 1)
@@ -236,7 +236,7 @@ class TrainJob:
         if self.optimizer.method == "muon" and (self.deepspeed is not None or self.strategy != "ddp"):
             raise ValueError("optimizer.method: muon needs whole matrices; expected strategy ddp without deepspeed")
         if self.deepspeed is not None and self.strategy != "ddp":
-            raise ValueError(f"expected either deepspeed or strategy {self.strategy}, found both")
+            raise ValueError(f"deepspeed: expected either this or strategy {self.strategy}, found both")
         kinds = {source.kind for source in (*self.data.sources, *self.data.held_out)}
         at_least("word_share", self.word_share, above=0)
         if self.objective == "words" and "chat" in kinds:

@@ -90,13 +90,13 @@ class Data:
 
     def __post_init__(self) -> None:
         if not self.sources:
-            raise ValueError("data.sources: expected at least one source, found none")
+            raise ValueError("sources: expected at least one source, found none")
         for name in ("caption_length", "answer_length", "max_tokens", "max_regions", "row_groups"):
-            at_least(f"data.{name}", getattr(self, name), 1)
-        at_least("data.workers", self.workers, 0)
-        between("data.max_bad_share", self.max_bad_share, 0, 1)
+            at_least(name, getattr(self, name), 1)
+        at_least("workers", self.workers, 0)
+        between("max_bad_share", self.max_bad_share, 0, 1)
         others = tuple(split for split in SPLITS if split != "train")
         for name, sources, splits in (("sources", self.sources, ("train",)), ("held_out", self.held_out, others)):
             for split in (source.scenes.split for source in sources if source.scenes is not None):
                 if split not in splits:
-                    raise ValueError(f"data.{name}: expected scenes of split {' or '.join(splits)}, found {split}")
+                    raise ValueError(f"{name}: expected scenes of split {' or '.join(splits)}, found {split}")

@@ -6,6 +6,7 @@ output/checkpoints/      checkpoint-N, whole once it holds complete.json
 output/samples/          captions of held-out regions, one folder an evaluation
 output/tensorboard/
 output/model/            the trained model, at the end
+output/earlier/          log and job of attempts that came to no checkpoint: a folder each, 1, 2, ...
 """
 
 import json
@@ -19,6 +20,7 @@ from model.fields import differing
 from pdlm_cli.atomic import sync, write_atomic
 from pdlm_cli.errors import ConfigError, OutputError
 from pdlm_cli.lock import lock_folder
+from pdlm_cli.logs import log
 from pdlm_cli.training.job import TrainJob
 from pdlm_cli.training.typed_fields import read_settings
 
@@ -53,12 +55,15 @@ class RunFolder:
             self._lock.close()
 
     def claim(self, job: TrainJob, *, resume: bool) -> None:
-        """Make the folder this job's. Raises ConfigError if it holds a run and `resume` is false, or another job's."""
+        """Make the folder this job's. Raises ConfigError if it holds a run and `resume` is false, or another job's,
+        OutputError."""
         if not self.writer:
             return  # one process decides for all
         record = self.path / "job.json"
-        # A run that came to no checkpoint has nothing to go on from, and nothing to lose.
-        if record.exists() and (self.last_checkpoint() is not None or self.model.exists()):
+        begun = self.last_checkpoint() is not None or self.model.exists()
+        if not begun:  # nothing to go on from, whatever job an earlier attempt was of
+            self._set_aside(record)
+        elif record.exists():
             if not resume:
                 raise ConfigError(f"{self.path} holds a run already; pass --resume to go on, or choose another output")
             try:  # read as a job, so that fields which later versions know have their defaults
@@ -73,6 +78,23 @@ class RunFolder:
                     "it had, or choose another output"
                 )
         write_atomic(record, (json.dumps(job.to_dict(), indent=2) + "\n").encode())
+
+    def _set_aside(self, record: Path) -> None:
+        """Keep what an attempt has logged and shown, apart: curves and reports are of one run. Raises OutputError."""
+        left = [path for path in (self.log, self.samples, self.tensorboard) if path.exists()]
+        if not left:
+            return
+        number = 1
+        while (place := self.path / "earlier" / str(number)).exists():
+            number += 1
+        try:
+            place.mkdir(parents=True)
+            for path in (record, *left):
+                if path.exists():
+                    path.rename(place / path.name)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path}: {error.strerror}; output names the folder") from error
+        log.info("an earlier attempt came to no checkpoint; its log is in %s now", place)
 
     def last_checkpoint(self) -> Path | None:
         """The newest whole checkpoint; what a crash left half written is passed over."""

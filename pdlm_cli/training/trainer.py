@@ -237,8 +237,10 @@ class Watcher(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         self.parts.meter.step(state.global_step)
-        stop, bad = self._of_all_processes(args, int(self.parts.stop.received is not None), self.parts.bad.noted)
-        self.parts.bad.count(self.parts.job.batch, bad)
+        samples = self.parts.bad
+        stop, bad = self._of_all_processes(args, int(self.parts.stop.received is not None), len(samples.noted))
+        told = self._told_by_all_processes(args, samples.noted[: samples.to_show]) if bad and samples.to_show else []
+        samples.count(self.parts.job.batch, bad, told)
         if stop:
             control.should_save = control.should_training_stop = True
         # What is logged is the mean since the last time; cut where a resumed run will start counting, too.
@@ -252,3 +254,11 @@ class Watcher(TrainerCallback):
         sums = torch.tensor(counts, device=args.device)
         dist.all_reduce(sums)
         return tuple(sums.tolist())
+
+    def _told_by_all_processes(self, args: TrainingArguments, texts: list[str]) -> list[str]:
+        """Only one of them writes the log."""
+        if args.world_size == 1:
+            return texts
+        told: list[list[str]] = [[] for _ in range(args.world_size)]
+        dist.all_gather_object(told, texts)
+        return [text for own in told for text in own]

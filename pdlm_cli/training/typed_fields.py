@@ -15,8 +15,8 @@ def read_settings(kind: type[Settings], values: Any, inside: str = "") -> Settin
 
     inside: dotted name of the mapping, for errors. Field types may be bool, int, float, str, Literal, tuple[X, ...],
     tuple of fixed length, dict[str, X], another dataclass, and any of these or None. Raises ValueError naming the
-    field, what was expected and what was found. What a dataclass finds wrong itself begins with the field's full name;
-    in items of a list, and what is inside them, with its name in the dataclass.
+    field, what was expected and what was found. What a dataclass itself finds wrong begins with the name that the field
+    has in it: `inside` is put before it here, as a dataclass does not know where it stands.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{inside or 'the job'}: expected fields, found {_found(values)}")
@@ -37,9 +37,7 @@ def read_settings(kind: type[Settings], values: Any, inside: str = "") -> Settin
     try:
         return kind(**read)
     except ValueError as error:
-        if any(step.isdecimal() for step in inside.split(".")):  # an item of a list does not know which it is
-            raise ValueError(f"{prefix}{error}") from error
-        raise
+        raise ValueError(f"{prefix}{error}") from error
 
 
 def set_field(values: dict[str, Any], name: str, value: Any) -> None:

@@ -128,6 +128,37 @@ def test_an_input_without_regions_is_told_of(dataset: Dataset, tmp_path: Path) -
     assert "has no regions" not in again.stderr
 
 
+def test_a_model_is_not_loaded_for_nothing(photo: Dataset, tmp_path: Path) -> None:
+    """What a run of no rows leaves says the same of its model as any other, so that shards of both kinds merge."""
+    asked = ["--input", photo.file, *FAST, "--output"]
+    shards = [tmp_path / str(index) for index in range(4)]
+    said = [caption(*asked, shard, "--shard", f"{index}/4").stderr for index, shard in enumerate(shards)]
+    assert sum("loading the model" in stderr for stderr in said) == 1  # one photo: three shards have none
+    full, empty = sorted(shards, key=lambda shard: "loading the model" not in said[int(shard.name)])[:2]
+    facts = [json.loads((shard / "_pdlm/run.json").read_text()) for shard in (full, empty)]
+    assert facts[0]["config"] == facts[1]["config"] and facts[0]["hashes"]["model"] == facts[1]["hashes"]["model"]
+    assert {**facts[0]["engine"], "memory": ""} == {**facts[1]["engine"], "memory": ""}
+    assert pq.read_table(empty / "data").num_rows == 0
+    assert (empty / "_SUCCESS").exists()
+    merged = CliRunner().invoke(main, ["merge", *map(str, shards), "--output", str(tmp_path / "merged")])
+    assert merged.exit_code == 0, merged.output
+    again = caption(*asked, empty, "--shard", f"{empty.name}/4")
+    assert again.exit_code == 0 and "is finished: 0 rows" in again.stderr
+    refused = caption(*asked, tmp_path / "none", "--limit", 1, "--since", full, "--cache", "refresh=0")
+    assert refused.exit_code == 2
+
+
+def test_empty_captions_are_told_of(photo: Dataset, tmp_path: Path) -> None:
+    untaught = ["--model", str(REPOSITORY / "model/tiny/base"), "--device", "cpu", "--steps", "2"]
+    result = caption("--input", photo.file, "--output", tmp_path / "out", *untaught)
+    assert result.exit_code == 0, result.stderr
+    assert "empty captions: 3 of 3; has this checkpoint learnt to caption regions? --model names" in result.stderr
+    assert "empty captions" not in caption("--input", photo.file, "--output", tmp_path / "taught", *FAST).stderr
+    pictures = [tmp_path / "demo.jpg", photo.file, "--output", tmp_path / "page.png"]
+    shown = CliRunner().invoke(main, ["show", *map(str, pictures), *untaught])
+    assert shown.exit_code == 0 and "empty captions: 3 of 3; has this" in shown.stderr
+
+
 def test_stdout_is_for_the_summary_alone(photo: Dataset, tmp_path: Path) -> None:
     result = caption("--input", photo.file, "--output", tmp_path / "out", *FAST)
     assert result.stdout == ""

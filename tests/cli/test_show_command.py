@@ -272,6 +272,39 @@ def test_what_cannot_be_shown_is_said(arguments: list[Path], message: str) -> No
     assert message in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--output", "--steps-gif"])
+def test_no_file_is_replaced_that_pdlm_did_not_draw(tmp_path: Path, option: str) -> None:
+    photo = tmp_path / ("photo.gif" if option == "--steps-gif" else "photo.png")
+    Image.open(PHOTO / "demo.jpg").save(photo)
+    before = photo.read_bytes()
+    result = pdlm("show", photo, MASKS[0], option, photo, *FAST)
+    assert result.exit_code == 2
+    assert f"{photo} exists and was not drawn by this version of pdlm; remove it, or choose" in result.stderr
+    assert result.stdout == ""  # nothing was captioned for it
+    assert photo.read_bytes() == before
+
+
+def test_drawings_are_drawn_again_and_their_default_name_is_no_trap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo-captions.png").write_bytes((PHOTO / "demo.jpg").read_bytes())
+    result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], *FAST)
+    assert result.exit_code == 2
+    assert "demo-captions.png exists" in result.stderr
+    (tmp_path / "demo-captions.png").unlink()
+    for options in ([], ["--output", "page.jpg", "--steps-gif", "steps.gif"]):
+        for _ in range(2):
+            result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], *options, *FAST)
+            assert result.exit_code == 0, result.stderr
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/log.jsonl").write_text('{"event": "step", "step": 1, "loss": 2.0, "learning_rate": 0.1}\n')
+    for kind in ("png", "jpg", "svg", "pdf"):
+        for _ in range(2):
+            result = pdlm("show", "run", "--output", f"curves.{kind}")
+            assert result.exit_code == 0, result.stderr
+
+
 def test_a_target_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], "--output", tmp_path / "no" / "page.png", *FAST)
     assert result.exit_code == 5

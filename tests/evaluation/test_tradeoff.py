@@ -27,6 +27,19 @@ def test_examples_of_the_help_are_understood() -> None:
         check_pdlm_arguments(shlex.split(line)[1:])
 
 
+def test_weights_are_stored_as_asked(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tradeoff, "WAYS", {("remask", "steps"): (2,)})
+    found = {}
+    for quantize in ([], ["--quantize", "nf4"]):
+        out = tmp_path / f"out-{len(quantize)}"
+        result = CliRunner().invoke(main, ["eval", "tradeoff", *SCENES, *quantize, "--output", str(out)])
+        assert result.exit_code == 0, result.stderr
+        scores = json.loads((out / "scores.json").read_text())
+        found[scores["engine"]["quantize"]] = scores["ways"][0]["avg"]
+    assert list(found) == ["none", "nf4"]
+    assert found["none"] != found["nf4"]
+
+
 def test_every_way_is_scored_on_the_same_scenes(tmp_path: Path, monkeypatch) -> None:
     """With the checkpoint that ships."""
     monkeypatch.setattr(tradeoff, "WAYS", FEW)

@@ -72,9 +72,17 @@ def test_pictures_beyond_the_limit_are_left_out_and_this_is_said(dataset: Datase
 def test_a_page_takes_the_place_of_no_other_file(dataset: Dataset) -> None:
     dataset.region(dataset.image())
     masks = dataset.write().read_bytes()
-    result = report(caption_run(dataset), "--output", dataset.file)
+    out, own = caption_run(dataset), dataset.folder / "own.html"
+    result = report(out, "--output", dataset.file)
     assert result.exit_code == 2 and "does not end in .html" in result.stderr
     assert dataset.file.read_bytes() == masks
+    own.write_text("<p>not a report</p>")
+    result = report(out, "--output", own)
+    assert result.exit_code == 2 and "own.html exists and was not drawn by" in result.stderr
+    assert own.read_text() == "<p>not a report</p>"
+    own.unlink()
+    for _ in range(2):  # a page is drawn over itself
+        assert report(out, "--output", own).exit_code == 0
 
 
 def test_errors_have_counts_examples_and_remedies(dataset: Dataset) -> None:
@@ -106,7 +114,7 @@ def test_boxes_stand_in_where_masks_are_gone(dataset: Dataset) -> None:
     assert "boxes are shown instead" in (out / "report.html").read_text()
 
 
-def test_regions_are_drawn_on_grey_where_the_picture_is_gone(dataset: Dataset) -> None:
+def test_regions_are_drawn_on_gray_where_the_picture_is_gone(dataset: Dataset) -> None:
     dataset.region(dataset.image(100, 50))
     dataset.region(dataset.image(100, 50))
     out = caption_run(dataset)

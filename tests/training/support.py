@@ -96,8 +96,12 @@ def train(settings, *, resume: bool = False) -> int:
 
 def losses(output: Path) -> dict[int, float]:
     """Loss of every step; a step that a killed run did before its resumption counts as it was done last."""
-    events = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
-    return {event["step"]: event["loss"] for event in events if event.get("event") == "step"}
+    return {event["step"]: event["loss"] for event in events(output) if event.get("event") == "step"}
+
+
+def events(output: Path) -> list[dict[str, Any]]:
+    """The log of a run."""
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:

@@ -64,8 +64,11 @@ def test_committed_stages_have_the_papers_values(stage, lr, batch, tokens, froze
         ("model.random.vision=[-32, 64, 3, 2]", r"model\.random\.vision: expected at least 1, found -32"),
         ("model.random.patch=0", r"model\.random\.patch: expected at least 1, found 0"),
         ("model.regions.roi_size=0", r"model\.regions\.roi_size: expected at least 1, found 0"),
-        ("optimizer.freeze=[eyes]", "expected modules among vision, connector, decoder, regions, found 'eyes'"),
-        ("optimizer.module_lr={eyes: 1}", "found 'eyes'"),
+        (
+            "optimizer.freeze=[eyes]",
+            r"optimizer\.freeze: expected modules among vision, connector, decoder, regions, found 'eyes'",
+        ),
+        ("optimizer.module_lr={eyes: 1}", r"optimizer\.module_lr: expected modules among .*, found 'eyes'"),
         ("optimizer.betas=[0.9]", r"optimizer\.betas: expected 2 values, found 1"),
         ("batch=3", "batch: expected a multiple of micro_batch 2, found 3"),
         ("batch=2.5", r"batch: expected a whole number, found 2\.5"),
@@ -81,17 +84,17 @@ def test_committed_stages_have_the_papers_values(stage, lr, batch, tokens, froze
         ("data.held_out=[{scenes: {pictures: 0}}]", r"data\.held_out\.0\.scenes\.pictures: expected at least 1"),
         ("data.sources.0.kind=pictures", r"data\.sources\.0\.kind: expected one of regions, chat"),
         ("data.max_bad_share=2", r"data\.max_bad_share: expected 0 to 1, found 2"),
-        ("model.start=here", "model: expected either start or random"),
+        ("model.start=here", r"model\.start: expected either this or random"),
         ("model.image_level=true", r"model\.image_level: expected a start that knows regions, and no regions"),
-        ("noise={twins: true, replace: 0.5}", r"noise\.twins: expected noise\.replace 0"),
+        ("noise={twins: true, replace: 0.5}", r"noise\.twins: expected replace 0"),
         ("model.tile=96", r"model\.tile: expected a start whose tiles change"),
-        ("model.random.tile=null", r"model\.random: expected either size, or all of"),
-        ("epochs=1", "expected either epochs or max_steps, found both"),
-        ("max_steps=null", "expected either epochs or max_steps, found none"),
+        ("model.random.tile=null", r"model\.random\.size: expected either this, or all of"),
+        ("epochs=1", "epochs: expected either this or max_steps, found both"),
+        ("max_steps=null", "epochs: expected either this or max_steps, found none"),
         ("report.eval=5", r"report\.eval: expected data\.held_out"),
         (
             "data.held_out=[{scenes: {pictures: 3}}]",
-            "held_out: expected scenes of split val or test, found train",
+            r"data\.held_out: expected scenes of split val or test, found train",
         ),
         (
             "data.sources=[{scenes: {pictures: 3, split: test}}]",
@@ -108,6 +111,25 @@ def test_what_does_not_fit_is_named(tmp_path, change, message):
     file.write_text(yaml.safe_dump(VALUES))
     with pytest.raises(ConfigError, match=message):
         load_job(file, [change])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.random.patch=0", "model.random.patch: expected at least 1, found 0"),
+        ("model.tile=96", "model.tile: expected a start whose tiles change; a random model has random.tile"),
+        ("optimizer.lr=0", "optimizer.lr: expected more than 0, found 0.0"),
+        ("optimizer.module_lr={regions: 0}", "optimizer.module_lr.regions: expected more than 0, found 0.0"),
+        ("lora={rank: 0}", "lora.rank: expected at least 1, found 0"),
+        ("data.workers=-1", "data.workers: expected at least 0, found -1"),
+        ("data.sources.0.weight=-1", "data.sources.0.weight: expected more than 0, found -1.0"),
+        ("report.keep=1", "report.keep: expected at least 2, found 1"),
+        ("max_steps=0", "max_steps: expected at least 1, found 0"),
+    ],
+)
+def test_a_field_has_its_full_name_once_wherever_it_stands(change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read_settings(TrainJob, changed(VALUES, [change]))
 
 
 def test_a_job_that_is_not_there_is_no_broken_yaml(tmp_path):

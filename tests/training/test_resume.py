@@ -15,6 +15,7 @@ from tests.training.support import (
     STEPS,
     TORCHRUN,
     assert_equal_weights,
+    events,
     finish,
     interrupt,
     interruptible,
@@ -187,3 +188,8 @@ def test_bad_samples_are_those_of_all_processes(tmp_path):
     one, two = (json.loads((tmp_path / name / LAST).read_text()) for name in ("one", "two"))
     assert one == two
     assert one["samples_seen"] == 12 and one["bad_samples"] > 0
+    told = [
+        [event["message"] for event in events(tmp_path / name) if event.get("event") == "bad_sample"]
+        for name in ("one", "two")
+    ]
+    assert sorted(told[0]) == sorted(told[1]) and len(told[0]) == one["bad_samples"]

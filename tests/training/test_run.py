@@ -16,6 +16,7 @@ from model.sizes import random_model
 from pdlm_cli.errors import ConfigError, DeviceError, InputError
 from pdlm_cli.training.arguments import training_arguments
 from pdlm_cli.training.collate import Collator
+from pdlm_cli.training.meter import Meter
 from pdlm_cli.training.pictures import record_image, record_regions, region_pixels
 from pdlm_cli.training.run_folder import RunFolder
 from pdlm_cli.training.samples import Samples
@@ -90,6 +91,33 @@ def test_only_the_same_job_goes_on_in_a_folder(tmp_path):
     record.write_text(json.dumps(written | {"words": 1}))
     with pytest.raises(ConfigError, match=r"job\.json is of another version of pdlm: unknown field words"):
         train(settings, resume=True)
+
+
+def test_an_attempt_without_a_checkpoint_keeps_its_log_apart(tmp_path, monkeypatch):
+    data, out = squares(tmp_path / "data", 3), tmp_path / "out"
+    report = {"log": 1, "save": 9, "to": ["tensorboard"]}
+    with monkeypatch.context() as patch:
+        patch.setattr(Meter, "step", fail_at(3))
+        for rate in (1e-3, 2e-3):
+            with pytest.raises(DeviceError, match="unplugged"):
+                train(job(data, out, optimizer={"lr": rate}, report=report), resume=rate == 2e-3)
+    assert train(job(data, out, max_steps=4, optimizer={"lr": 3e-3}, report=report)) == 0
+    assert sorted(path.name for path in (out / "earlier").iterdir()) == ["1", "2"]
+    for place, rate, steps in ((out / "earlier/1", 1e-3, 2), (out / "earlier/2", 2e-3, 2), (out, 3e-3, 4)):
+        assert json.loads((place / "job.json").read_text())["optimizer"]["lr"] == rate
+        assert list(losses(place)) == list(range(1, steps + 1))
+        assert len(list((place / "tensorboard").glob("events.*"))) == 1
+    log = (out / "log.jsonl").read_text()
+    assert train(job(data, out, max_steps=4, optimizer={"lr": 3e-3}, report=report), resume=True) == 0
+    assert (out / "log.jsonl").read_text().startswith(log)
+
+
+def fail_at(step):
+    def fail(meter, number):
+        if number == step:
+            raise DeviceError("unplugged")
+
+    return fail
 
 
 def test_a_resumed_run_reports_as_its_job_says_now(tmp_path):

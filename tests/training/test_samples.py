@@ -16,7 +16,7 @@ from model.diffusion import mask_probability
 from model.pdlm import PerceptionDLM
 from model.sizes import random_model
 from pdlm_cli.errors import ConfigError, InputError
-from pdlm_cli.training.bad_samples import FIRST_LOOK, BadSamples
+from pdlm_cli.training.bad_samples import FIRST_LOOK, SHOWN, BadSamples
 from pdlm_cli.training.collate import Collator
 from pdlm_cli.training.job import ModelStart, Noising, RandomModel, RegionSemantics, TrainJob
 from pdlm_cli.training.job_data import Source
@@ -186,10 +186,22 @@ def test_files_that_are_no_training_data_are_refused(tmp_path, content, message)
 
 def test_bad_samples_stop_a_run_only_once_their_share_means_something():
     bad = BadSamples(0.1)
-    bad.count(1, bad=1)
-    bad.count(FIRST_LOOK - 2, bad=9)
+    bad.count(1, bad=1, problems=["a"])
+    bad.count(FIRST_LOOK - 2, bad=9, problems=["b"] * 9)
     with pytest.raises(InputError, match=r"11 bad samples among 100: more than data\.max_bad_share 10\.00%"):
-        bad.count(1, bad=1)
+        bad.count(1, bad=1, problems=[])
+
+
+def test_the_first_bad_samples_are_told_of_and_the_rest_is_counted(caplog):
+    bad = BadSamples(1.0, seen=50, bad=SHOWN - 3)  # of a run that goes on
+    with caplog.at_level("WARNING", logger="pdlm_cli"):
+        for step, problems in enumerate((["a", "b"], [], ["c", "d"], ["e"])):
+            bad.note(problems)
+            bad.count(4, bad=len(problems), problems=bad.noted[: bad.to_show])
+            assert bad.seen == 50 + 4 * (step + 1)
+    last = "further bad samples are only counted"
+    assert [record.getMessage() for record in caplog.records] == ["skipped: a", "skipped: b", "skipped: c", last]
+    assert bad.bad == SHOWN + 2 and bad.noted == []
 
 
 def test_data_must_fit_the_model(tmp_path):
