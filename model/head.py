@@ -17,8 +17,6 @@ def likeliest_tokens(
     assert sampling.temperature == 0
     guesses = []
     for part in hidden.tensor_split(max(1, -(-len(hidden) // (rows or ROWS[hidden.device.type])))):
-        logits = head(part).float()
-        if sampling.banned is not None:
-            logits.index_fill_(-1, sampling.banned, float("-inf"))  # in place: nobody else has them
-        guesses.append(predict(logits[None], Sampling(), entropy=entropy).each(lambda of_one: of_one[0]))
+        guess = predict(head(part)[None], sampling, entropy=entropy, spare=True)
+        guesses.append(guess.each(lambda of_one: of_one[0]))
     return Prediction.joined(guesses)

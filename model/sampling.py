@@ -63,22 +63,25 @@ def predict(
     sampling: Sampling,
     generators: Sequence[torch.Generator] | None = None,
     entropy: bool = False,
+    *,
+    spare: bool = False,
 ) -> Prediction:
-    """Tokens drawn from logits (P, N, V) on the device of `sampling`.
+    """Tokens drawn from logits (P, N, V) on the device of `sampling`. spare: whether these may be overwritten.
 
     generators: on the CPU, each drawing for an equal share of the slots, in order, so that what a caption draws does
     not depend on what it is batched with; only read when the temperature is above 0.
     """
     logits = logits.float()
     if sampling.banned is not None:
-        logits = logits.index_fill(-1, sampling.banned, float("-inf"))
+        logits = (logits.index_fill_ if spare else logits.index_fill)(-1, sampling.banned, float("-inf"))
     if sampling.temperature == 0:
         tokens = likeliest(logits)
     else:
         assert generators is not None
         kept = nucleus(logits / sampling.temperature, sampling.top_p, sampling.top_k)
         tokens = (kept + gumbel(kept.shape, generators).to(kept.device)).argmax(dim=-1)
-    return Prediction(tokens, log_probability(logits, tokens), entropy_of(logits) if entropy else None)
+    entropies = entropy_of(logits) if entropy else None
+    return Prediction(tokens, log_probability(logits, tokens, spare=spare), entropies)
 
 
 def likeliest(logits: Tensor) -> Tensor:
@@ -95,8 +98,8 @@ def likeliest(logits: Tensor) -> Tensor:
     return first * BLOCK + own.argmax(dim=-1)
 
 
-def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
-    """(P, N) log-probability of tokens (P, N) under logits (P, N, V).
+def log_probability(logits: Tensor, tokens: Tensor, *, spare: bool = False) -> Tensor:
+    """(P, N) log-probability of tokens (P, N) under logits (P, N, V), which are overwritten if they are to spare.
 
     From the weight of all other tokens, so that near-certain slots keep their order: the logarithm of a probability
     next to 1 would be 0 for many of them in fp32. NaN where the logit of the token is not finite: NaN and infinity are
@@ -104,7 +107,7 @@ def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
     """
     chosen = tokens.unsqueeze(-1)
     peak = logits.gather(-1, chosen)
-    others = (logits - peak).exp_().scatter_(-1, chosen, 0.0)
+    others = (logits.sub_(peak) if spare else logits - peak).exp_().scatter_(-1, chosen, 0.0)
     return (peak - peak).squeeze(-1) - others.sum(dim=-1).log1p()
 
 
