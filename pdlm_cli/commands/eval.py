@@ -200,7 +200,7 @@ def questions(
 @logging_options
 @click.pass_context
 def tradeoff(ctx: click.Context, /, output: Path, overwrite: bool, log_format: str, **options: Any) -> None:
-    """How good captions are against how many steps they take: the same scenes, decoded in thirty ways.
+    """How good captions are against how many steps they take: the same scenes, decoded in forty ways.
 
     The table compares every way with the published rule at 32 steps. With --pictures 100 a difference of half a point
     of Avg is noise.
