@@ -1,7 +1,7 @@
 """Which rows of captions a step forwards: marker and slots of each caption that is not done.
 
-They lie lane by lane and caption by caption. A step forwards all of them, or those alone whose keys and values in the
-buffers are not of what is written by now; the others are seen as they were when they were last forwarded.
+They lie lane by lane and caption by caption. A step forwards all of them, or leaves some out, which the others see as
+they were when they were last forwarded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,15 +23,20 @@ ATTEND: dict[str, Callable[[KeyBuffers, Mapping[int, Tensor]], Attending]] = {
 
 
 class CaptionRows:
-    """length: slots of a caption. markers: (C, 1) ids of the token before the slots of each of C captions."""
+    """length: slots of a caption.
+
+    markers: (C, 1) ids of the token before the slots of each of C captions. positions: (N,) of all rows. forwarded:
+    which of them a step forwards. attending: how these do.
+    """
 
     def __init__(self, buffers: KeyBuffers, length: int) -> None:
         self.buffers, self.of_caption = buffers, torch.arange(1 + length)
         self.captions: Mapping[int, tuple[Layout, list[int]]] = {}
         self.markers = torch.empty(0, 1, dtype=torch.long)
 
-    def place(self, captions: Mapping[int, tuple[Layout, list[int]]]) -> None:
-        """After captions have come or gone: layout and regions of those of each lane. All rows will be forwarded."""
+    def place(self, captions: Mapping[int, tuple[Layout, list[int]]], *, keep: bool) -> None:
+        """After captions have come or gone: layout and regions of those of each lane. keep: whether some of their rows
+        will be left out, so that keys and values have to go with them."""
         markers, positions, written = [], [], {}
         for lane, (layout, regions) in captions.items():
             first = layout.slots[regions, :1] - 1
@@ -40,17 +45,17 @@ class CaptionRows:
             positions.append(layout.position_ids[rows])
             written[lane] = layout.kind[rows], layout.region[rows]
             before, placed = self.captions.get(lane, (None, []))
-            if before is layout and placed != regions:
+            if keep and before is layout and placed != regions:
                 stay = torch.tensor([placed.index(region) for region in regions])
                 self.buffers.keep(lane, (stay[:, None] * len(self.of_caption) + self.of_caption).flatten())
         self.captions = captions
         self.buffers.follow(written)
         device = self.buffers.kind.device
         self.markers, self.positions = torch.cat(markers).to(device), torch.cat(positions).to(device)
-        self.leave_out([[False] * len(self.of_caption)] * len(self.markers))
 
-    def leave_out(self, read: Sequence[Sequence[bool]]) -> None:
-        """read: of each caption, of each of its rows, whether the next steps do without it."""
+    def leave_out(self, read: Sequence[Sequence[bool]] | None) -> None:
+        """read: of each caption, of each of its rows, whether the next steps do without it; None for no row."""
+        read = read or [[False] * len(self.of_caption)] * len(self.markers)
         rows, forwarded, first = {}, [], 0
         for lane, (_, regions) in self.captions.items():
             flat = chain.from_iterable(read[first : first + len(regions)])

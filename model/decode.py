@@ -11,7 +11,7 @@ from model.batch import Batch, collate_passes, plan_blank
 from model.captions import PassCaptions, cut_caption
 from model.clock import now
 from model.config import PerceptionDLMConfig, RegionConfig
-from model.denoiser import CACHES, check_cache, check_scale, slot_logits
+from model.denoiser import CACHES, PREFIX_KEPT, check_cache, check_scale, slot_logits
 from model.layout import check_room, plan_pass
 from model.preprocess import PreparedPass
 from model.rules import Denoised, Rule, denoise
@@ -38,9 +38,9 @@ class DecodeSettings:
     a budget of its own, which loses nothing there (docs/decoding.md), and the published remask elsewhere.
     temperature, top_p, top_k: see `Sampling`. cfg_scale: classifier-free guidance, 0 for none.
     cache: none recomputes everything in every step; exact keeps prompt, image and RoIs (isolated attention only);
-        delayed does, and keeps a token too once a step has read it, which is approximate (dKV-Cache, 2505.15781);
-        frozen and refresh=K do so where it is approximate, K the steps between recomputations; auto is exact where it
-        can be and none elsewhere.
+        frozen and refresh=K keep them where that is approximate, K the steps between recomputations; delayed is exact,
+        but keeps a token too once a step has read it, which is approximate (dKV-Cache, 2505.15781); auto is exact where
+        it can be and none elsewhere.
     """
 
     steps: int = 32
@@ -85,7 +85,7 @@ class DecodeSettings:
         regions = config.regions
         assert regions is not None
         isolated = regions.attention == regions.positions == regions.budget == "isolated"
-        return isolated and self.cache in ("auto", "exact", "delayed") and self.cfg_scale == 0
+        return isolated and self.cache in PREFIX_KEPT and self.cfg_scale == 0
 
     def check(self, config: PerceptionDLMConfig) -> None:
         """Raise ValueError if a model of this config cannot decode like this."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLMBase
 
 CACHES = ("auto", "none", "exact", "delayed", "frozen")  # and refresh=K
+PREFIX_KEPT = ("auto", "exact", "delayed")  # which keep prompt, image and RoIs where that is exact
 
 
 def refresh_every(cache: str) -> int:
@@ -61,7 +62,7 @@ class CaptionLogits:
         self.at = torch.where(batch.slots >= 0, batch.slots - batch.prefix, self.ids.shape[1]).flatten(1)
         self.calls = 0
         self.cache: SpanCache | None = None
-        self.exact = cache in ("auto", "exact") and model.attention == "isolated"
+        self.exact = cache in PREFIX_KEPT and model.attention == "isolated"
         if self.exact or cache == "frozen" or self.refresh:
             rows, length, _ = embeds.shape
             text = model.config.text_config

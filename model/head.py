@@ -10,9 +10,10 @@ ROWS = {"cpu": 64, "cuda": 512}  # that have logits at a time, at most: 32 and 2
 def likeliest_tokens(
     head: nn.Module, hidden: Tensor, sampling: Sampling, entropy: bool = False, rows: int | None = None
 ) -> Prediction:
-    """Predictions (N,) from hidden states (N, D): `predict` at temperature 0, as many rows at a time as ROWS says.
+    """Predictions (N,) from hidden states (N, D): `predict` at temperature 0, some rows at a time.
 
-    head: the output layer, from (N, D) to logits (N, V).
+    head: the output layer, from (N, D) to logits (N, V). rows: at a time at most, None for ROWS of the device; evenly,
+    as a product of few rows costs as much as one of many.
     """
     assert sampling.temperature == 0
     guesses = []

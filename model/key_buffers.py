@@ -24,8 +24,8 @@ class KeyBuffers:
     """Keys and values of each layer (lanes, heads, places, head width).
 
     kind, region: (lanes, places) of who wrote there, as in `Layout`; PAD where nobody did. begin: place of the first
-    caption, and the place after the prefix, in all lanes. prefixes, answers: how many rows
-    the prefix of each lane has, and its captions.
+    caption, and the place after the prefix, in all lanes. prefixes, answers: rows of the prefix of each lane, and of
+    its captions.
     """
 
     def __init__(

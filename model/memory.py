@@ -2,7 +2,7 @@
 
 from model.config import PerceptionDLMConfig
 from model.decode import DecodeSettings
-from model.denoiser import refresh_every
+from model.denoiser import PREFIX_KEPT, refresh_every
 
 PROMPT = 128  # tokens of text around image and regions, generously
 KEPT_FREE = 0.2  # share of the free memory that is left to fragmentation and to what is not counted here
@@ -31,7 +31,7 @@ def pass_bytes(config: PerceptionDLMConfig, settings: DecodeSettings, element: i
     length = PROMPT + tiles * config.tokens_per_tile + regions.max_regions * config.roi_tokens + answer
 
     cached = settings.cache == "frozen" or refresh_every(settings.cache) > 0
-    cached = cached or (settings.cache in ("auto", "exact") and regions.attention == "isolated")
+    cached = cached or (settings.cache in PREFIX_KEPT and regions.attention == "isolated")
     places = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim if cached else 0
     sequence = element * length * (text.hidden_size + places)
     kept = tiles * (pixels + 4 * patches * regions.max_regions) + sequence * (2 if settings.cfg_scale > 0 else 1)

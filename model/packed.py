@@ -90,7 +90,8 @@ def attend_apart(buffers: KeyBuffers, rows: Mapping[int, Tensor]) -> Attending:
 
 def attend_together(buffers: KeyBuffers, rows: Mapping[int, Tensor]) -> Attending:
     """Captions of all lanes at once, padded to the longest. rows: as above. Rows that pad are copies of the first one
-    of their own lane, as NaN would get through a mask, and what comes of them is left out."""
+    of their own lane, as NaN would get through a mask; those of a lane without captions are of any. What comes of them
+    is left out."""
     lanes, most = slice(min(rows), max(rows) + 1), max(len(own) for own in rows.values())
     order = torch.cat([(lane - lanes.start) * most + torch.arange(len(own)) for lane, own in rows.items()])
     shape = lanes.stop - lanes.start, most

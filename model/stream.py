@@ -174,10 +174,13 @@ class CaptionStream:
         assert self.rows is not None
         self.planned = self.open
         regions = {lane.number: [slot for own, slot in self.open if own is lane] for lane in self.lanes}
-        self.rows.place({lane.number: (lane.layout, regions[lane.number]) for lane in self.lanes})
+        captions = {lane.number: (lane.layout, regions[lane.number]) for lane in self.lanes}
+        self.rows.place(captions, keep=self.delayed)
+        if not self.delayed:
+            self.rows.leave_out(None)
 
     def _leave_out(self) -> None:
-        """Rows whose keys and values are of what is written: dKV-Cache (2505.15781). Markers always are."""
+        """Rows whose token a step has read, markers from the second step on: dKV-Cache (2505.15781)."""
         assert self.rows is not None
         markers = (self.pools.step > 0)[:, None]
         self.rows.leave_out(torch.cat([markers, ~self.pools.unread], dim=1).tolist())  # waits for the device

@@ -197,7 +197,9 @@ class Contenders:
         self, scene: Scene, regions: int, steps: float, settings: "DecodeSettings", *, together: bool = False
     ) -> list[Phase]:
         """Of passes of that many regions; as many as are alike are one batch, if together."""
-        if self.model.attention != "isolated" or settings.cache not in ("auto", "exact", "delayed"):
+        from model.denoiser import PREFIX_KEPT
+
+        if self.model.attention != "isolated" or settings.cache not in PREFIX_KEPT:
             return self._recomputed(scene, everywhere=False)
         phases: list[Phase] = []
         passes = scene.passes(self.model.config, regions)

@@ -44,8 +44,10 @@ def parallelism(session: Session) -> list[Point]:
 
 
 def steps(session: Session) -> list[Point]:
-    """Denoising steps (Table 9), by the published rule unless another was asked for: the usual one ends early."""
-    usual = "remask" if session.settings.sampler == "auto" else session.settings.sampler
+    """Denoising steps (Table 9), by the published rule, or topk where written tokens are kept, unless another was asked
+    for: the usual one ends early."""
+    full = "topk" if session.settings.cache == "delayed" else "remask"
+    usual = full if session.settings.sampler == "auto" else session.settings.sampler
     return _settings(replace(session, settings=replace(session.settings, sampler=usual)), "steps", (16, 32, 48, 64))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from pdlm_cli.bench.contenders import Contender
 from pdlm_cli.bench.end_to_end import e2e
@@ -14,16 +15,20 @@ from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case, case_of
 from pdlm_cli.bench.verdicts import AXIS, contributions, judge
 from pdlm_cli.bench.workload import Scene
+from pdlm_cli.errors import ConfigError
 from pdlm_cli.progress import open_progress
+
+if TYPE_CHECKING:
+    from model.decode import DecodeSettings
 
 
 def targets(session: Session) -> list[Point]:
     """Measure everything. Verdicts, and what each part contributes, go to the facts of the session."""
-    job = session.job
+    job, delayed = session.job, _delayed(session)
     with open_progress(3 * job.pictures, session.log_format, session.console, doing="scenes", unit="pictures") as bar:
         steps = count_steps(job.pictures, job.device, bar)
     fewer = max(1, math.ceil(steps.average))
-    points = session.measure(_cases(session, fewer))
+    points = session.measure(_cases(session, fewer, delayed))
     on_gpu = session.subject.model.device.type == "cuda"
     if on_gpu:
         points += session.measure(paradlc_cases(session))
@@ -39,9 +44,21 @@ def targets(session: Session) -> list[Point]:
     return points
 
 
-def _cases(session: Session, fewer: int) -> list[Case]:
+def _delayed(session: Session) -> "DecodeSettings":
+    """The same settings, with written tokens kept. Raises ConfigError where that cannot be."""
+    if session.settings.cache == "delayed":
+        raise ConfigError("--cache delayed: the targets are measured with it and without; leave it out")
+    try:
+        delayed = replace(session.settings, cache="delayed")
+        delayed.check(session.subject.model.config)
+    except ValueError as error:
+        raise ConfigError(f"the targets are measured with --cache delayed too: {error}") from error
+    return delayed
+
+
+def _cases(session: Session, fewer: int, delayed: "DecodeSettings") -> list[Case]:
     contenders, length, most = session.contenders, session.settings.length, session.job.regions
-    adaptive, delayed = (replace(session.settings, **change) for change in ({"steps": fewer}, {"cache": "delayed"}))
+    adaptive = replace(session.settings, steps=fewer)
     whole, single = session.scene(most), session.scene(1)
 
     def case(contender: Contender, scene: Scene = whole, name: str | None = None) -> Case:

@@ -63,7 +63,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> int:
         engine = load_engine(job.model, job.device, job.dtype, job.decode, quantize=job.quantize)
         scenes = job.scenes(engine.tile_size)
         stop.defer()
-        ways = [(curve, value) for curve, values in WAYS.items() for value in values]
+        ways = [(curve, value) for curve in _possible(engine) for value in WAYS[curve]]
         found: list[Found] = []
         with open_progress(len(ways) * scenes.pictures, form, console, doing="decoding", unit="pictures") as progress:
             for curve, value in ways:
@@ -86,6 +86,20 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> int:
         console.print(table(found))
     log.info("the curve is %s", job.output / "tradeoff.png")
     return 0
+
+
+def _possible(engine: ModelEngine) -> list[Curve]:
+    """Those of WAYS that the checkpoint can be decoded in; says which are left out."""
+    found = []
+    for curve in WAYS:
+        sampler, _, cache = curve
+        try:
+            replace(engine.settings, sampler=sampler, cache=cache).check(engine.model.config)
+        except ValueError as error:
+            log.info("left out: %s%s: %s", sampler, _kept(cache), error)
+        else:
+            found.append(curve)
+    return found
 
 
 def _decode(

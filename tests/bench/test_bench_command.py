@@ -192,6 +192,12 @@ def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "targets.png").exists()
 
 
+def test_steps_keep_written_tokens_where_that_is_asked_for(tmp_path: Path) -> None:
+    """By the published rule nothing could be kept."""
+    found = bench("steps", tmp_path, "--values", "2", "--cache", "delayed")
+    assert {own["steps"] for own in found["points"]} == {2}
+
+
 def test_the_load_of_paradlc_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     from pdlm_cli.bench import paradlc
 
@@ -238,6 +244,9 @@ def test_a_real_process_ends_its_output_with_one_json_object(tmp_path: Path) -> 
         (["steps", "--random-weights", "tiny", "--tiles", "2"], "--tiles"),
         (["parallelism", "--random-weights", "tiny", "--values", "9"], "regions a pass"),
         (["steps", "--model", "/nowhere"], "nowhere"),
+        (["targets", "--random-weights", "tiny", "--cache", "delayed"], "leave it out"),
+        (["targets", "--random-weights", "tiny", "--sampler", "remask"], "with --cache delayed too"),
+        (["targets", "--random-weights", "tiny", "--cfg-scale", "1"], "with --cache delayed too"),
         # What would mean nothing there is no option.
         (["memory", "--baseline", "ar"], "No such option"),
         (["memory", "--regions", "2"], "No such option"),

@@ -12,6 +12,7 @@ from pdlm_cli.evaluation import tradeoff
 from pdlm_cli.main import main
 from tests.cli.test_help import examples
 from tests.repo.command_lines import check_pdlm_arguments
+from tests.repo.files import ROOT
 
 SCENES = ["--level", "3", "--size", "96", "--pictures", "2", "--seed", "3", "--objects", "2-2"]
 FEW = {
@@ -28,7 +29,7 @@ def test_examples_of_the_help_are_understood() -> None:
 
 
 def test_weights_are_stored_as_asked(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(tradeoff, "WAYS", {("remask", "steps"): (2,)})
+    monkeypatch.setattr(tradeoff, "WAYS", {("remask", "steps", "auto"): (2,)})
     found = {}
     for quantize in ([], ["--quantize", "nf4"]):
         out = tmp_path / f"out-{len(quantize)}"
@@ -38,6 +39,18 @@ def test_weights_are_stored_as_asked(tmp_path: Path, monkeypatch) -> None:
         found[scores["engine"]["quantize"]] = scores["ways"][0]["avg"]
     assert list(found) == ["none", "nf4"]
     assert found["none"] != found["nf4"]
+
+
+def test_ways_that_a_checkpoint_cannot_be_decoded_in_are_left_out(tmp_path: Path, monkeypatch) -> None:
+    """Of published weights nothing that is written can be kept."""
+    monkeypatch.setattr(tradeoff, "WAYS", {("remask", "steps", "auto"): (2,), ("topk", "steps", "delayed"): (2,)})
+    released = str(ROOT / "tests/data/region/checkpoint")
+    asked = ["eval", "tradeoff", *SCENES, "--model", released, "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 0, result.stderr
+    [way] = json.loads((tmp_path / "out/scores.json").read_text())["ways"]
+    assert way["sampler"] == "remask"
+    assert "left out: topk, delayed: cache delayed needs isolated attention" in " ".join(result.stderr.split())
 
 
 def test_every_way_is_scored_on_the_same_scenes(tmp_path: Path, monkeypatch) -> None:

@@ -53,6 +53,7 @@ class Peak(TorchDispatchMode):
     [
         (ISOLATED, {}),
         (ISOLATED, {"cache": "none"}),
+        (ISOLATED, {"cache": "delayed"}),
         (ISOLATED, {"cfg_scale": 1.0}),
         (RELEASED, {"cache": "frozen"}),
         (RELEASED, {"length": 64}),
@@ -70,7 +71,8 @@ def test_a_pass_takes_no_more_than_it_is_said_to_and_not_much_less(regions, sett
     assert 0.5 * estimate < peak.most <= estimate
 
 
-def test_longer_pictures_that_come_later_take_no_more_than_is_said(monkeypatch):
+@pytest.mark.parametrize("cache", ["exact", "delayed"])
+def test_longer_pictures_that_come_later_take_no_more_than_is_said(cache, monkeypatch):
     """Keys and values, which are most of what this decoder takes, have no second copy when they need more places."""
     monkeypatch.setattr(key_buffers, "GRAIN", 1)
     config = copy.deepcopy(tiny(ISOLATED).config)
@@ -78,7 +80,7 @@ def test_longer_pictures_that_come_later_take_no_more_than_is_said(monkeypatch):
     model = PerceptionDLM(config).eval()
     model.tokens = tiny(ISOLATED).tokens
     passes = [one_pass(model, *size, 6) for size in ((400, 400), (400, 400), (600, 400), (600, 400))]
-    settings = DecodeSettings(steps=2, length=16)
+    settings = DecodeSettings(steps=2, length=16, cache=cache)
     with Peak() as peak:
         caption_passes(model, passes, settings, lanes=2)
     assert peak.most <= 2 * pass_bytes(config, settings, model.dtype.itemsize)
