@@ -118,7 +118,7 @@ def test_what_deepspeed_cannot_do_is_said(tmp_path, monkeypatch):
         wrong.write_text(text)
         with pytest.raises(ConfigError, match=message):
             begin(str(wrong))
-    with pytest.raises(ValueError, match="either deepspeed or strategy fsdp2"):
+    with pytest.raises(ValueError, match="deepspeed: expected either this or strategy fsdp2"):
         begin(FILES[2], strategy="fsdp2")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'pdlm\[deepspeed\]'"):
