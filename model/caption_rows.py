@@ -25,14 +25,13 @@ ATTEND: dict[str, Callable[[KeyBuffers, Mapping[int, Tensor]], Attending]] = {
 class CaptionRows:
     """length: slots of a caption.
 
-    markers: (C, 1) ids of the token before the slots of each of C captions. positions: (N,) of all rows. forwarded:
-    which of them a step forwards. attending: how these do.
+    markers: (C, 1) ids of the token before the slots of each of C captions. forwarded: which of all rows a step
+    forwards. positions: of these. attending: how these do.
     """
 
     def __init__(self, buffers: KeyBuffers, length: int) -> None:
         self.buffers, self.of_caption = buffers, torch.arange(1 + length)
         self.captions: Mapping[int, tuple[Layout, list[int]]] = {}
-        self.markers = torch.empty(0, 1, dtype=torch.long)
 
     def place(self, captions: Mapping[int, tuple[Layout, list[int]]], *, keep: bool) -> None:
         """After captions have come or gone: layout and regions of those of each lane. keep: whether some of their rows
@@ -50,24 +49,24 @@ class CaptionRows:
                 self.buffers.keep(lane, (stay[:, None] * len(self.of_caption) + self.of_caption).flatten())
         self.captions = captions
         self.buffers.follow(written)
-        device = self.buffers.kind.device
-        self.markers, self.positions = torch.cat(markers).to(device), torch.cat(positions).to(device)
+        self.markers, self.every_position = torch.cat(markers).to(self.buffers.kind.device), torch.cat(positions)
 
     def leave_out(self, read: Sequence[Sequence[bool]] | None) -> None:
         """read: of each caption, of each of its rows, whether the next steps do without it; None for no row."""
         read = read or [[False] * len(self.of_caption)] * len(self.markers)
-        rows, forwarded, first = {}, [], 0
+        places, forwarded, first = {}, [], 0
         for lane, (_, regions) in self.captions.items():
             flat = chain.from_iterable(read[first : first + len(regions)])
-            rows[lane] = torch.tensor([row for row, left_out in enumerate(flat) if not left_out])
-            forwarded.append(first * len(self.of_caption) + rows[lane])
+            rows = torch.tensor([row for row, left_out in enumerate(flat) if not left_out])
+            places[lane] = self.buffers.begin + rows
+            forwarded.append(first * len(self.of_caption) + rows)
             first += len(regions)
-        device = self.buffers.kind.device
-        self.forwarded = torch.cat(forwarded).to(device)
-        self.attending = ATTEND[device.type](self.buffers, rows)
+        device, which = self.buffers.kind.device, torch.cat(forwarded)
+        self.forwarded, self.positions = which.to(device), self.every_position[which].to(device)
+        self.attending = ATTEND[device.type](self.buffers, places)
 
     def forward(self, decoder: LlamaModel, embeds: Tensor) -> Tensor:
         """Hidden states (C, 1 + G, D) of embeddings of that shape; 0 where a row is not forwarded."""
         rows, at = embeds.flatten(0, 1), self.forwarded
-        hidden = run_packed(decoder, rows[at], self.positions[at], self.attending)
+        hidden = run_packed(decoder, rows[at], self.positions, self.attending)
         return torch.zeros_like(rows).index_copy(0, at, hidden).view(embeds.shape)

@@ -88,10 +88,10 @@ class KeyBuffers:
     def mask(self, lanes: slice, rows: slice | Tensor, columns: slice) -> Tensor:
         """(B, 1, Q, K): what scores are added to, 0 where rows may attend to `columns`, minus infinity elsewhere.
 
-        rows: places of all lanes, or (B, Q) of the captions of each, counted from the first.
+        rows: places, the same of all lanes, or (B, Q) of each.
         """
         if isinstance(rows, Tensor):
-            rows = (self.begin + rows).to(self.kind.device)
+            rows = rows.to(self.kind.device)
         sees = structured_mask(self.kind[lanes], self.region[lanes], "isolated", rows, columns)
         width = sees.shape[-1]
         room = _up_to(ALIGNED, width)

@@ -65,52 +65,50 @@ class Attending:
 def attend_prefixes(buffers: KeyBuffers, rows: Mapping[int, slice], *, masked: bool) -> Attending:
     """Prefixes lane by lane. rows: those of its prefix that each lane is forwarded; they may attend to all before them
     and to each other. masked: whether some of these are not theirs to see."""
-    spans, lanes, places, start = [], [], [], 0
+    spans, places, start = [], {}, 0
     for lane, own in rows.items():
         first, stop = (buffers.begin - buffers.prefixes[lane] + row for row in (own.start, own.stop))
         only, sees = slice(lane, lane + 1), slice(first - own.start, stop)
         mask = buffers.mask(only, slice(first, stop), sees) if masked else None
         spans.append(Span(slice(start, start + stop - first), only, sees, mask))
-        places.append(torch.arange(first, stop))
-        lanes.append(torch.full_like(places[-1], lane))
+        places[lane] = torch.arange(first, stop)
         start += stop - first
-    device = buffers.kind.device
-    return Attending(buffers, torch.cat(lanes).to(device), torch.cat(places).to(device), spans)
+    return Attending(buffers, *_written(buffers, places), spans)
 
 
-def attend_apart(buffers: KeyBuffers, rows: Mapping[int, Tensor]) -> Attending:
-    """Captions lane by lane. rows: which of the rows of its captions each lane is forwarded, in order."""
+def attend_apart(buffers: KeyBuffers, places: Mapping[int, Tensor]) -> Attending:
+    """Captions lane by lane. places: of those rows that each lane is forwarded, in order."""
     spans, start = [], 0
-    for lane, own in rows.items():
+    for lane, own in places.items():
         lanes, sees = slice(lane, lane + 1), buffers.sees([lane])
         spans.append(Span(slice(start, start + len(own)), lanes, sees, buffers.mask(lanes, own[None], sees)))
         start += len(own)
-    return Attending(buffers, *_written(buffers, rows), spans)
+    return Attending(buffers, *_written(buffers, places), spans)
 
 
-def attend_together(buffers: KeyBuffers, rows: Mapping[int, Tensor]) -> Attending:
-    """Captions of all lanes at once, padded to the longest. rows: as above. Rows that pad are copies of the first one
+def attend_together(buffers: KeyBuffers, places: Mapping[int, Tensor]) -> Attending:
+    """Captions of all lanes at once, padded to the longest. places: as above. Rows that pad are copies of the first one
     of their own lane, as NaN would get through a mask; those of a lane without captions are of any. What comes of them
     is left out."""
-    lanes, most = slice(min(rows), max(rows) + 1), max(len(own) for own in rows.values())
-    order = torch.cat([(lane - lanes.start) * most + torch.arange(len(own)) for lane, own in rows.items()])
+    lanes, most = slice(min(places), max(places) + 1), max(len(own) for own in places.values())
+    order = torch.cat([(lane - lanes.start) * most + torch.arange(len(own)) for lane, own in places.items()])
     shape = lanes.stop - lanes.start, most
     packed, asked, start = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long), 0
-    for lane, own in rows.items():
-        place = torch.arange(most)
-        place = torch.where(place < len(own), place, 0)
-        packed[lane - lanes.start], asked[lane - lanes.start] = start + place, own[place]
+    for lane, own in places.items():
+        row = torch.arange(most)
+        row = torch.where(row < len(own), row, 0)
+        packed[lane - lanes.start], asked[lane - lanes.start] = start + row, own[row]
         start += len(own)
-    device, sees = buffers.kind.device, buffers.sees(rows)
+    device, sees = buffers.kind.device, buffers.sees(places)
     span = Span(packed.flatten().to(device), lanes, sees, buffers.mask(lanes, asked, sees))
-    return Attending(buffers, *_written(buffers, rows), [span], order.to(device))
+    return Attending(buffers, *_written(buffers, places), [span], order.to(device))
 
 
-def _written(buffers: KeyBuffers, rows: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
-    """Lane and place of each of these rows of captions."""
-    lanes = torch.cat([torch.full_like(own, lane) for lane, own in rows.items()])
+def _written(buffers: KeyBuffers, places: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
+    """Lane and place of each packed row, of the places of each lane."""
+    lanes = torch.cat([torch.full_like(own, lane) for lane, own in places.items()])
     device = buffers.kind.device
-    return lanes.to(device), (buffers.begin + torch.cat(list(rows.values()))).to(device)
+    return lanes.to(device), torch.cat(list(places.values())).to(device)
 
 
 def run_packed(decoder: LlamaModel, embeds: Tensor, positions: Tensor, attending: Attending) -> Tensor:

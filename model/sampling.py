@@ -80,7 +80,7 @@ def predict(
         assert generators is not None
         kept = nucleus(logits / sampling.temperature, sampling.top_p, sampling.top_k)
         tokens = (kept + gumbel(kept.shape, generators).to(kept.device)).argmax(dim=-1)
-    entropies = entropy_of(logits) if entropy else None
+    entropies = entropy_of(logits) if entropy else None  # before the logits may be overwritten
     return Prediction(tokens, log_probability(logits, tokens, spare=spare), entropies)
 
 

@@ -173,8 +173,7 @@ class CaptionStream:
         """Where the rows of the next steps lie, after captions have come or gone."""
         assert self.rows is not None
         self.planned = self.open
-        regions = {lane.number: [slot for own, slot in self.open if own is lane] for lane in self.lanes}
-        captions = {lane.number: (lane.layout, regions[lane.number]) for lane in self.lanes}
+        captions = {lane.number: (lane.layout, [slot for own, slot in self.open if own is lane]) for lane in self.lanes}
         self.rows.place(captions, keep=self.delayed)
         if not self.delayed:
             self.rows.leave_out(None)

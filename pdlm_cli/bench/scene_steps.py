@@ -34,7 +34,7 @@ class SceneSteps:
 
     @property
     def lost_by_delay(self) -> float:
-        """Points."""
+        """Points, DELAYED."""
         return self.full_score - self.delayed_score
 
 
