@@ -64,7 +64,8 @@ def seconds(found: dict[str, Any]) -> dict[tuple[str, float], int]:
 
 
 def test_throughput_writes_table_charts_and_page(tmp_path: Path) -> None:
-    found = bench("throughput", tmp_path, "--regions", "2", "--baseline", "released,sequential,ar")
+    asked = "--regions", "2", "--baseline", "released,sequential,ar", "--part-regions", "1"
+    found = bench("throughput", tmp_path, *asked)
     names = ("pdlm", *contenders.BASELINES)
     assert seconds(found) == {(name, count): 2 for name in names for count in (1, 2)}
     points, metadata = read_points(tmp_path)
@@ -74,6 +75,7 @@ def test_throughput_writes_table_charts_and_page(tmp_path: Path) -> None:
     assert facts["weights"] == "random"
     assert {"cpu", "cores", "torch", "flop_per_second", "bytes_per_second", "steps", "tiles"} <= facts.keys()
     assert {"memory_bytes", "device_memory_bytes", "driver", "cuda", "compiled", "numpy"} <= facts.keys()
+    assert (facts["regions"], facts["part_steps"], facts["part_regions"]) == (2, None, 1)
     assert {"p90", "p99", "seconds_per_image", "median", "spread"} <= found["points"][0].keys()
     for name in ("throughput.png", "latency.png"):
         with Image.open(tmp_path / name) as picture:

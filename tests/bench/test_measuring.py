@@ -177,6 +177,16 @@ def test_settings_that_differ_are_said_and_what_only_one_tells_is_not(tmp_path: 
     assert found["differences"][0]["change"] is None
 
 
+def test_other_regions_and_other_parts_of_the_work_are_said(tmp_path: Path) -> None:
+    """A step of six regions is not a step of three that has become slow."""
+    facts = {"flop_per_second": 1e9, "part_steps": None, "part_regions": 1}
+    for name, more in (("a", {"regions": 3}), ("b", {"regions": 6, "part_steps": 2})):
+        content = points_bytes([point()], {"pdlm.bench_facts": json.dumps({**facts, **more})})
+        (tmp_path / name).write_bytes(content)
+    found = json.loads(compare(tmp_path / "a", tmp_path / "b", "plain"))
+    assert found["notes"] == ["regions was 3 in A and is 6 in B", "part_steps was None in A and is 2 in B"]
+
+
 def test_a_target_is_reached_or_so_far_away() -> None:
     least, most = Target("a", "", 10, "x", True, "cpu"), Target("b", "", 2, "x", False, "cpu")
     assert verdict(least, [12.0, 11.0, 10.5]).distance == "✓"
