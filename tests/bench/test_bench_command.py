@@ -123,6 +123,7 @@ def test_load_is_measured_in_new_processes(tmp_path: Path) -> None:
     stages = {own["contender"]: own["median"] for own in found["points"]}
     assert list(stages) == ["start and imports", "checkpoint", "first pass", "second pass"]
     assert all(value > 0 for value in stages.values())
+    assert all(own["cpu_seconds"] > 0 and own["peak_rss_bytes"] > 50_000_000 for own in found["points"])
 
 
 def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +131,9 @@ def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -
 
     def process(command: list[str], **_: Any) -> Any:
         asked.append(json.loads(command[-1]))
-        return SimpleNamespace(returncode=0, stdout=json.dumps(dict.fromkeys(loading.STAGES, 1.0)))
+        return SimpleNamespace(
+            returncode=0, stdout=json.dumps({stage: {"seconds": 1.0, "used": {}} for stage in loading.STAGES})
+        )
 
     monkeypatch.setattr(subprocess, "run", process)
     loading.load(session(decode={"steps": 2, "sampler": "topk"}, quantize="int8", compiled=True, repeats=1, warmup=0))
@@ -147,6 +150,10 @@ def test_a_run_end_to_end_is_taken_apart(tmp_path: Path) -> None:
     assert found["points"][-1]["regions"] >= 4
     assert "tiles" not in found["facts"] and "regions" not in found["facts"]  # the drawn pictures have their own
     assert stages["write"] > 0
+    *parts, whole = found["points"]
+    assert whole["cpu_seconds"] > 1  # in other processes, which import torch
+    assert whole["peak_rss_bytes"] > 200_000_000
+    assert all(own["cpu_seconds"] is own["peak_rss_bytes"] is None for own in parts)
 
 
 def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
