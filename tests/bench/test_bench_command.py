@@ -25,6 +25,7 @@ from pdlm_cli.bench.run import MEASUREMENTS
 from pdlm_cli.bench.scene_steps import SceneSteps, count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.commands import bench as command
+from pdlm_cli.cores import usable_cores
 from pdlm_cli.engine import load_engine
 from pdlm_cli.main import main
 from tests.bench.support import point, session
@@ -179,7 +180,8 @@ def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.
     def short_run(session: Session) -> list[Any]:
         assert session.job.random_weights is None  # the checkpoint that ships
         assert (session.job.device, session.job.dtype) == ("cpu", "auto")  # whatever the rest is measured with
-        return [point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)]
+        assert usable_cores() <= 2 and session.meter.gauge is None
+        return [point(stage, 8, (1.0,), bench="e2e", axis="stage", regions=50) for stage in ("start", "whole")]
 
     monkeypatch.setattr(target_runs, "e2e", short_run)
     monkeypatch.setattr(long_run, "REGIONS", 200)

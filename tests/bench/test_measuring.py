@@ -197,6 +197,9 @@ def test_a_target_is_reached_or_so_far_away() -> None:
     assert Verdict(replace(least, where="cuda"), None, None, None, "").distance == "needs a GPU"
 
 
+RUN = {"start": 3.0, "whole": 2.0}
+
+
 def measured(steps: float = 8) -> list[Point]:
     seconds = {
         "pdlm": 2.0,
@@ -212,9 +215,9 @@ def measured(steps: float = 8) -> list[Point]:
     pictures = [
         point(name, 6, (own, own), encode_seconds=0.5, of_roofline=shares.get(name)) for name, own in seconds.items()
     ]
-    whole = point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)
+    start, whole = (point(name, 0, (seconds,), bench="e2e", axis="stage", regions=50) for name, seconds in RUN.items())
     singles = [point("pdlm", 1, (1.0, 1.0)), point("delayed", 1, (0.8, 0.8))]
-    return [*pictures, *singles, whole, *long_run_points(100, 105)]
+    return [*pictures, *singles, start, whole, *long_run_points(100, 105)]
 
 
 def test_targets_are_ratios_of_one_run() -> None:
@@ -241,6 +244,7 @@ def test_targets_are_ratios_of_one_run() -> None:
     assert notes["one pass"] == "3.00x by operations and bytes alone"
     assert notes["ar"] == "2.00x by operations and bytes alone"
     assert notes["ar delayed"] == "the score loses 0.20 points"
+    assert notes["small checkpoint"] == "start left out; with it 10 regions/s in a run of 50 regions"
     assert notes["growth"] == ""  # of one region the share is not known
 
 
