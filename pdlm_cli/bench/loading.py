@@ -58,7 +58,7 @@ def checkpoint_folder(session: Session) -> Iterator[str]:
 
     model, size = session.subject.model, session.job.random_weights
     if session.subject.quantize is not None or model.device.type == "cpu":  # weights as they are used, never stored
-        model = random_model(size, vocabulary=session.job.vocabulary, dtype=model.dtype, device=model.device)
+        model = random_model(size, vocabulary=session.job.vocabulary, dtype=model.dtype)
     with tempfile.TemporaryDirectory(prefix="pdlm-bench-") as folder:
         model.save_pretrained(folder)
         yield folder
