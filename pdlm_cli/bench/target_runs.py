@@ -40,7 +40,7 @@ def targets(session: Session) -> list[Point]:
         points += session.measure(paradlc_cases(session))
     # A target of the CPU, wherever the others are measured.
     on_cpu = replace(job, device="cpu", dtype="auto", quantize=None, compiled=False)
-    small = replace(on_cpu, bench="e2e", model=None, random_weights=None, warmup=0)
+    small = replace(on_cpu, bench="e2e", model=None, random_weights=None)
     with on_cores(CORES):
         points += e2e(replace(session, job=small, meter=Meter(torch.device("cpu"))))
     points += long_run(job.quick)

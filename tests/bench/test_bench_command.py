@@ -179,6 +179,7 @@ def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
 def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def short_run(session: Session) -> list[Any]:
         assert session.job.random_weights is None  # the checkpoint that ships
+        assert session.job.warmup == 1  # files of the system's cache too
         assert (session.job.device, session.job.dtype) == ("cpu", "auto")  # whatever the rest is measured with
         assert usable_cores() <= 2 and session.meter.gauge is None
         return [point(stage, 8, (1.0,), bench="e2e", axis="stage", regions=50) for stage in ("start", "whole")]
