@@ -1,6 +1,8 @@
 """Cores that this process may use, which in a container or under a scheduler are fewer than the machine has."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # as a container sees its own
@@ -11,6 +13,21 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = _granted()
     return cores if granted is None else max(1, min(cores, int(granted)))
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """This thread, and the processes that it starts meanwhile, on so many cores at most, where the system can be told
+    so."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _granted() -> float | None:

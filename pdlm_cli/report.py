@@ -172,6 +172,8 @@ class Report:
         for name, count in self.incidents.items():
             if count:
                 numbers.add_row(name.replace("_", " "), str(count))
+        if self.denoise_steps:
+            numbers.add_row("tokens a step", f"{self.tokens / self.denoise_steps:.2f}")
         if self.timed:
             numbers.add_row("seconds", f"{self.seconds:.1f}")
         if self.timed and self.seconds:

@@ -16,7 +16,8 @@ from pdlm_cli.errors import InputError
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
 NORMAL = 1.96
 COMPARED = (
-    *("model", "weights", "parameters", "vocabulary", "attention", "dtype", "quantize", "compiled", "tiles"),
+    *("model", "weights", "parameters", "vocabulary", "attention", "dtype", "quantize", "compiled", "tiles", "regions"),
+    *("part_steps", "part_regions"),
     *("steps", "length", "prompt", "sampler", "threshold", "factor", "entropy", "stable", "temperature", "top_p"),
     *("top_k", "cfg_scale", "cache", "workers", "pictures", "cpu", "cores", "threads", "device", "system", "python"),
     *("pdlm", "torch", "cuda", "driver", "transformers", "numpy", "pillow"),

@@ -1,11 +1,10 @@
 """A real `pdlm caption` run, taken apart: what each stage took, and how long the device had nothing to do."""
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,14 @@ import pyarrow.parquet as pq
 
 from pdlm_cli.bench.loading import checkpoint_folder
 from pdlm_cli.bench.points import Point
+from pdlm_cli.bench.program import run_program
 from pdlm_cli.bench.session import Session
+from pdlm_cli.bench.usage import Usage, merged
 from pdlm_cli.data_engine.generation import SceneJob
 from pdlm_cli.data_engine.generation import run as draw_scenes
 from pdlm_cli.data_engine.limits import LARGEST_SIZE
 from pdlm_cli.engine import load_engine
-from pdlm_cli.errors import DeviceError, Interrupted
+from pdlm_cli.errors import Interrupted
 from pdlm_cli.logs import log
 from pdlm_cli.options import default_workers
 from pdlm_cli.parquet import part_bytes, read_rows
@@ -39,13 +40,14 @@ def e2e(session: Session) -> list[Point]:
     """Drawn scenes through the whole pipeline: worker processes, threads, files.
 
     start: processes and weights. load, preprocess: threads that run beside the model. encode, prefill, decode: the
-    device. write: rows to files. idle: device time in which none of it ran. whole: all but start.
+    device. write: rows to files. idle: device time in which none of it ran. whole: all but start; what the run used,
+    start included, stands there.
     """
     from model.checkpoint import read_config
     from model.checkpoint_files import resolve
 
     job = session.job
-    seen: list[dict[str, float]] = []
+    seen: list[tuple[dict[str, float], Usage]] = []
     with tempfile.TemporaryDirectory(prefix="pdlm-bench-") as name, checkpoint_folder(session) as checkpoint:
         folder = Path(name)
         tile = read_config(resolve(checkpoint)).tile_size
@@ -53,9 +55,10 @@ def e2e(session: Session) -> list[Point]:
         regions = 0
         for number in range(job.warmup + job.repeats):
             log.info("run %d of %d", number + 1, job.warmup + job.repeats)
-            regions, stages = _one_run(folder, number, checkpoint, session)
-            seen.append(stages)
+            regions, stages, used = _one_run(folder, number, checkpoint, session)
+            seen.append((stages, used))
     counted = seen[job.warmup :]
+    of_all = asdict(merged([used for _, used in counted]))
     session.facts |= {"pictures": job.pictures, "workers": default_workers()}
     return [
         Point(
@@ -65,7 +68,8 @@ def e2e(session: Session) -> list[Point]:
             value=place,
             images=job.pictures,
             regions=regions if stage == "whole" else 0,
-            seconds=tuple(stages[stage] for stages in counted),
+            seconds=tuple(stages[stage] for stages, _ in counted),
+            **(of_all if stage == "whole" else {}),
         )
         for place, stage in enumerate(STAGES)
     ]
@@ -90,23 +94,18 @@ def _draw(out: Path, count: int, size: int, session: Session) -> None:
     _raise_if(stop)
 
 
-def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tuple[int, dict[str, float]]:
-    """Regions that were captioned, and seconds by stage."""
+def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tuple[int, dict[str, float], Usage]:
+    """Regions that were captioned, seconds by stage, and what all of it used."""
     scenes, out = folder / "scenes", folder / f"out-{number}"
-    started = time.perf_counter()
-    command = _command(scenes, out, checkpoint, session)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # nosec B603 # this very program
-    seconds = time.perf_counter() - started
-    if done.returncode != 0:
-        raise DeviceError(f"a run that was to be measured ended with {done.returncode}: {done.stderr.strip()[-400:]}")
+    ended = run_program(_command(scenes, out, checkpoint, session), session.meter)
     stats = json.loads((out / "_pdlm" / "stats.json").read_bytes())
     table = pq.read_table(out / "data", columns=["image_id", "pass_id", "load_ms", "preprocess_ms"]).to_pylist()
     once_an_image = {row["image_id"]: row["load_ms"] for row in table}
     once_a_pass = {row["pass_id"]: row["preprocess_ms"] for row in table}
     encode, denoise = (stats["milliseconds"][name] / 1e3 for name in ("encode", "decode"))
     prefill = denoise * _prefill_share(scenes, checkpoint, session)
-    return stats["rows_made"], {
-        "start": seconds - stats["seconds"],
+    stages = {
+        "start": ended.seconds - stats["seconds"],
         "load": sum(once_an_image.values()) / 1e3,
         "preprocess": sum(once_a_pass.values()) / 1e3,
         "encode": encode,
@@ -116,6 +115,7 @@ def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tu
         "idle": max(0.0, stats["seconds"] - encode - denoise),
         "whole": stats["seconds"],
     }
+    return stats["rows_made"], stages, ended.used
 
 
 def _command(scenes: Path, out: Path, checkpoint: str, session: Session) -> list[str]:

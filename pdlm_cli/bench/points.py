@@ -25,9 +25,10 @@ class Point:
     that was run, 1 for all; the rest is the same work again and was counted, not run. flop, moved_bytes: counted from
     the config. of_matrix_rate, of_bandwidth: both a second, as shares of what this machine does. of_roofline: the least
     time that they allow on it over the median time.
-    cpu_seconds: of this process. peak_rss_bytes, peak_device_bytes: the most held. planned_bytes: the most that was
-    planned for. joules, watts, utilization (0 to 1), peak_gpu_bytes, sm_mhz, memory_mhz: of the GPU, all that uses it
-    counted. All these are None where nobody can say, or where only a part was run.
+    cpu_seconds: of the process, of all processes of a run. peak_rss_bytes, peak_device_bytes: the most held.
+    planned_bytes: the most that was planned for. joules, watts, utilization (0 to 1), peak_gpu_bytes, sm_mhz,
+    memory_mhz: of the GPU, all that uses it counted. All these are None where nobody can say, or where only a part was
+    run.
     """
 
     bench: str

@@ -71,16 +71,16 @@ def _facts(session: Session) -> dict[str, object]:
     asked = {
         "regions": job.regions,
         "baselines": list(job.baselines),
+        "part_steps": job.part.steps,
+        "part_regions": job.part.regions,
         "repeats": job.repeats,
         "warmup": job.warmup,
         "quick": job.quick,
         **dict(job.decode),
     }
     if job.bench == "e2e":  # whose pictures are as they were drawn
-        return {
-            **session.facts,
-            **{name: value for name, value in asked.items() if name not in ("regions", "baselines")},
-        }
+        not_asked = "regions", "baselines", "part_steps", "part_regions"
+        return {**session.facts, **{name: value for name, value in asked.items() if name not in not_asked}}
     return {**session.facts, "tiles": session.scene(1).tiles, **asked}
 
 

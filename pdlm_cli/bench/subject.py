@@ -75,7 +75,8 @@ def open_subject(
     where = pick_device(device)
     kind = getattr(torch, DTYPES[pick_dtype(dtype, where)])
     with model_errors():
-        fresh = random_model(random, vocabulary=vocabulary, dtype=kind, device=where)
+        made = where if quantize is None else "cpu"  # as they are, they may not fit where they are to go
+        fresh = random_model(random, vocabulary=vocabulary, dtype=kind, device=made)
         return Subject(f"random {random}", True, fresh, quantize, place(fresh, where, quantize, compiled=compiled))
 
 

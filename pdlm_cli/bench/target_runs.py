@@ -13,17 +13,23 @@ from pdlm_cli.bench.preparation_cost import milliseconds
 from pdlm_cli.bench.scene_steps import count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case, case_of
+from pdlm_cli.bench.usage import Meter
 from pdlm_cli.bench.verdicts import AXIS, contributions, judge
 from pdlm_cli.bench.workload import Scene
+from pdlm_cli.cores import on_cores
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.progress import open_progress
 
 if TYPE_CHECKING:
     from model.decode import DecodeSettings
 
+CORES = 2  # for which the small checkpoint's target is
+
 
 def targets(session: Session) -> list[Point]:
     """Measure everything. Verdicts, and what each part contributes, go to the facts of the session."""
+    import torch
+
     job, delayed = session.job, _delayed(session)
     with open_progress(3 * job.pictures, session.log_format, session.console, doing="scenes", unit="pictures") as bar:
         steps = count_steps(job.pictures, job.device, bar)
@@ -34,8 +40,9 @@ def targets(session: Session) -> list[Point]:
         points += session.measure(paradlc_cases(session))
     # A target of the CPU, wherever the others are measured.
     on_cpu = replace(job, device="cpu", dtype="auto", quantize=None, compiled=False)
-    small = replace(on_cpu, bench="e2e", model=None, random_weights=None, warmup=0)
-    points += e2e(replace(session, job=small))
+    small = replace(on_cpu, bench="e2e", model=None, random_weights=None)
+    with on_cores(CORES):
+        points += e2e(replace(session, job=small, meter=Meter(torch.device("cpu"))))
     points += long_run(job.quick)
     session.facts["scene_steps"] = {name: round(value, 2) for name, value in asdict(steps).items()}
     session.facts["parts"] = contributions(session, points)

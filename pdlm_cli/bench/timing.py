@@ -1,14 +1,14 @@
 """Cases measured in turn, so that what else the machine does in the meantime meets all of them alike."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
 from pdlm_cli.bench.contenders import Contender, Outcome
 from pdlm_cli.bench.machine import Rates
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.roofline import Phase, least_seconds, total
-from pdlm_cli.bench.usage import Meter, Usage
+from pdlm_cli.bench.usage import Meter, Usage, merged
 from pdlm_cli.bench.workload import Scene
 from pdlm_cli.progress import Progress
 
@@ -76,7 +76,7 @@ def _point(bench: str, case: Case, runs: Sequence[tuple[Outcome, Usage]], rates:
     outcomes, usages = [outcome for outcome, _ in runs], [usage for _, usage in runs]
     steps = fmean(outcome.steps for outcome in outcomes)
     whole = all(outcome.measured == 1 for outcome in outcomes)
-    used = _usage(usages) if whole else Usage()
+    used = merged(usages) if whole else Usage()
     point = Point(
         bench=bench,
         contender=case.contender,
@@ -111,13 +111,3 @@ def _part_note(measured: float) -> str:
     if measured == 1:
         return ""
     return f"{100 * measured:.0f} % of the work was run; the rest is the same work again, and was counted"
-
-
-def _usage(usages: Sequence[Usage]) -> Usage:
-    """Peaks of all repeats, means of everything else."""
-    merged = Usage()
-    for field in fields(Usage):
-        known = [value for usage in usages if (value := getattr(usage, field.name)) is not None]
-        if known:
-            setattr(merged, field.name, max(known) if field.name.startswith("peak") else fmean(known))
-    return merged

@@ -3,9 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -43,8 +43,8 @@ class Meter:
     every: float = field(default=EVERY_S)
 
     @contextmanager
-    def stretch(self) -> Iterator[Usage]:
-        """Measure what happens in the block."""
+    def stretch(self, held: Callable[[], int | None] | None = None) -> Iterator[Usage]:
+        """Measure what happens in the block. held: memory now, that of this process if None."""
         import torch
 
         cuda = self.device.type == "cuda"
@@ -52,7 +52,7 @@ class Meter:
             torch.cuda.reset_peak_memory_stats(self.device)
         usage, ended = Usage(), threading.Event()
         seen: list[tuple[float, int | None, Reading]] = []
-        watching = threading.Thread(target=self._watch, args=(seen, ended), daemon=True)
+        watching = threading.Thread(target=self._watch, args=(seen, ended, held or resident_bytes), daemon=True)
         started = time.process_time()
         watching.start()
         try:
@@ -71,12 +71,17 @@ class Meter:
         for name in ("watts", "utilization", "sm_mhz", "memory_mhz"):
             setattr(usage, name, _mean([getattr(reading, name) for reading in readings]))
 
-    def _watch(self, seen: list[tuple[float, int | None, Reading]], ended: threading.Event) -> None:
+    def _watch(
+        self,
+        seen: list[tuple[float, int | None, Reading]],
+        ended: threading.Event,
+        held: Callable[[], int | None],
+    ) -> None:
         """Look at once, every so often, and at the end."""
         while True:
             last = ended.is_set()
             reading = self.gauge.read() if self.gauge is not None else Reading()
-            seen.append((time.perf_counter(), resident_bytes(), reading))
+            seen.append((time.perf_counter(), held(), reading))
             if last:
                 return
             ended.wait(self.every)
@@ -88,6 +93,16 @@ def resident_bytes(process: int | str = "self") -> int | None:
         return int((PROC / str(process) / STATM).read_text().split()[1]) * PAGE
     except OSError:
         return None
+
+
+def merged(usages: Sequence[Usage]) -> Usage:
+    """Peaks of all repeats, means of everything else."""
+    found = Usage()
+    for own in fields(Usage):
+        known = [value for usage in usages if (value := getattr(usage, own.name)) is not None]
+        if known:
+            setattr(found, own.name, max(known) if own.name.startswith("peak") else fmean(known))
+    return found
 
 
 def _joules(readings: Sequence[tuple[float, Reading]]) -> float | None:

@@ -2,11 +2,14 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.pdlm import PerceptionDLM
+from pdlm_cli.bench import subject
 from pdlm_cli.bench.baselines import released_steps, write_left_to_right
 from pdlm_cli.bench.contenders import Contenders, Part
 from pdlm_cli.bench.subject import causal_twin, released_twin
@@ -38,6 +41,22 @@ def test_the_released_twin_decodes_like_a_model_of_that_config() -> None:
     isolated.config.regions = ISOLATED
     captions = [caption_passes(own, [prepared], settings)[0].captions for own in (model, released_twin(isolated))]
     assert captions[0] == captions[1]
+
+
+@pytest.mark.parametrize(("quantize", "made"), [(None, "meta"), ("int8", "cpu")])
+def test_random_weights_that_are_to_be_stored_small_never_need_their_full_room_on_the_device(
+    quantize: str | None, made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8B in bf16 does not fit the 12 GB that it fits in 4 bits."""
+    arrived: list[str] = []
+
+    def place(model: PerceptionDLM, *_: Any, **__: Any) -> None:
+        arrived.extend({parameter.device.type for parameter in model.parameters()})
+
+    monkeypatch.setattr(subject, "pick_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr(subject, "place", place)
+    subject.open_subject(None, "tiny", None, "auto", "fp32", quantize)
+    assert arrived == [made]
 
 
 def test_twins_share_the_weights_and_leave_the_model_as_it_was() -> None:

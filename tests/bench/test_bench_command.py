@@ -25,6 +25,7 @@ from pdlm_cli.bench.run import MEASUREMENTS
 from pdlm_cli.bench.scene_steps import SceneSteps, count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.commands import bench as command
+from pdlm_cli.cores import usable_cores
 from pdlm_cli.engine import load_engine
 from pdlm_cli.main import main
 from tests.bench.support import point, session
@@ -64,7 +65,8 @@ def seconds(found: dict[str, Any]) -> dict[tuple[str, float], int]:
 
 
 def test_throughput_writes_table_charts_and_page(tmp_path: Path) -> None:
-    found = bench("throughput", tmp_path, "--regions", "2", "--baseline", "released,sequential,ar")
+    asked = "--regions", "2", "--baseline", "released,sequential,ar", "--part-regions", "1"
+    found = bench("throughput", tmp_path, *asked)
     names = ("pdlm", *contenders.BASELINES)
     assert seconds(found) == {(name, count): 2 for name in names for count in (1, 2)}
     points, metadata = read_points(tmp_path)
@@ -74,6 +76,7 @@ def test_throughput_writes_table_charts_and_page(tmp_path: Path) -> None:
     assert facts["weights"] == "random"
     assert {"cpu", "cores", "torch", "flop_per_second", "bytes_per_second", "steps", "tiles"} <= facts.keys()
     assert {"memory_bytes", "device_memory_bytes", "driver", "cuda", "compiled", "numpy"} <= facts.keys()
+    assert (facts["regions"], facts["part_steps"], facts["part_regions"]) == (2, None, 1)
     assert {"p90", "p99", "seconds_per_image", "median", "spread"} <= found["points"][0].keys()
     for name in ("throughput.png", "latency.png"):
         with Image.open(tmp_path / name) as picture:
@@ -121,6 +124,7 @@ def test_load_is_measured_in_new_processes(tmp_path: Path) -> None:
     stages = {own["contender"]: own["median"] for own in found["points"]}
     assert list(stages) == ["start and imports", "checkpoint", "first pass", "second pass"]
     assert all(value > 0 for value in stages.values())
+    assert all(own["cpu_seconds"] > 0 and own["peak_rss_bytes"] > 50_000_000 for own in found["points"])
 
 
 def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +132,9 @@ def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -
 
     def process(command: list[str], **_: Any) -> Any:
         asked.append(json.loads(command[-1]))
-        return SimpleNamespace(returncode=0, stdout=json.dumps(dict.fromkeys(loading.STAGES, 1.0)))
+        return SimpleNamespace(
+            returncode=0, stdout=json.dumps({stage: {"seconds": 1.0, "used": {}} for stage in loading.STAGES})
+        )
 
     monkeypatch.setattr(subprocess, "run", process)
     loading.load(session(decode={"steps": 2, "sampler": "topk"}, quantize="int8", compiled=True, repeats=1, warmup=0))
@@ -145,6 +151,10 @@ def test_a_run_end_to_end_is_taken_apart(tmp_path: Path) -> None:
     assert found["points"][-1]["regions"] >= 4
     assert "tiles" not in found["facts"] and "regions" not in found["facts"]  # the drawn pictures have their own
     assert stages["write"] > 0
+    *parts, whole = found["points"]
+    assert whole["cpu_seconds"] > 1  # in other processes, which import torch
+    assert whole["peak_rss_bytes"] > 200_000_000
+    assert all(own["cpu_seconds"] is own["peak_rss_bytes"] is None for own in parts)
 
 
 def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
@@ -169,8 +179,10 @@ def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
 def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def short_run(session: Session) -> list[Any]:
         assert session.job.random_weights is None  # the checkpoint that ships
+        assert session.job.warmup == 1  # files of the system's cache too
         assert (session.job.device, session.job.dtype) == ("cpu", "auto")  # whatever the rest is measured with
-        return [point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)]
+        assert usable_cores() <= 2 and session.meter.gauge is None
+        return [point(stage, 8, (1.0,), bench="e2e", axis="stage", regions=50) for stage in ("start", "whole")]
 
     monkeypatch.setattr(target_runs, "e2e", short_run)
     monkeypatch.setattr(long_run, "REGIONS", 200)

@@ -26,8 +26,8 @@ def test_a_measurement_knows_its_device(arguments: tuple[str, ...], tmp_path: Pa
 
 
 def test_targets_of_a_gpu_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)
-    monkeypatch.setattr(target_runs, "e2e", lambda session: [whole])
+    run = [point(stage, 8, (2.0,), bench="e2e", axis="stage", regions=50) for stage in ("start", "whole")]
+    monkeypatch.setattr(target_runs, "e2e", lambda session: run)
     monkeypatch.setattr(target_runs, "long_run", lambda quick: long_run_points(100, 105))
     monkeypatch.setattr(target_runs, "count_steps", lambda *_: SceneSteps(1.5, 90.0, 90.1, 90.0, 10))
     found: list[dict[str, Any]] = bench("targets", tmp_path, *ON_GPU)["facts"]["targets"]

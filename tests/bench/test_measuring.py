@@ -177,6 +177,16 @@ def test_settings_that_differ_are_said_and_what_only_one_tells_is_not(tmp_path: 
     assert found["differences"][0]["change"] is None
 
 
+def test_other_regions_and_other_parts_of_the_work_are_said(tmp_path: Path) -> None:
+    """A step of six regions is not a step of three that has become slow."""
+    facts = {"flop_per_second": 1e9, "part_steps": None, "part_regions": 1}
+    for name, more in (("a", {"regions": 3}), ("b", {"regions": 6, "part_steps": 2})):
+        content = points_bytes([point()], {"pdlm.bench_facts": json.dumps({**facts, **more})})
+        (tmp_path / name).write_bytes(content)
+    found = json.loads(compare(tmp_path / "a", tmp_path / "b", "plain"))
+    assert found["notes"] == ["regions was 3 in A and is 6 in B", "part_steps was None in A and is 2 in B"]
+
+
 def test_a_target_is_reached_or_so_far_away() -> None:
     least, most = Target("a", "", 10, "x", True, "cpu"), Target("b", "", 2, "x", False, "cpu")
     assert verdict(least, [12.0, 11.0, 10.5]).distance == "✓"
@@ -185,6 +195,9 @@ def test_a_target_is_reached_or_so_far_away() -> None:
     assert verdict(most, [3.0, 5.0]).distance == "2.00x too much"
     assert verdict(most, [2.004]).distance == "just too much"
     assert Verdict(replace(least, where="cuda"), None, None, None, "").distance == "needs a GPU"
+
+
+RUN = {"start": 3.0, "whole": 2.0}
 
 
 def measured(steps: float = 8) -> list[Point]:
@@ -202,9 +215,9 @@ def measured(steps: float = 8) -> list[Point]:
     pictures = [
         point(name, 6, (own, own), encode_seconds=0.5, of_roofline=shares.get(name)) for name, own in seconds.items()
     ]
-    whole = point("whole", 8, (2.0,), bench="e2e", axis="stage", regions=50)
+    start, whole = (point(name, 0, (seconds,), bench="e2e", axis="stage", regions=50) for name, seconds in RUN.items())
     singles = [point("pdlm", 1, (1.0, 1.0)), point("delayed", 1, (0.8, 0.8))]
-    return [*pictures, *singles, whole, *long_run_points(100, 105)]
+    return [*pictures, *singles, start, whole, *long_run_points(100, 105)]
 
 
 def test_targets_are_ratios_of_one_run() -> None:
@@ -231,6 +244,7 @@ def test_targets_are_ratios_of_one_run() -> None:
     assert notes["one pass"] == "3.00x by operations and bytes alone"
     assert notes["ar"] == "2.00x by operations and bytes alone"
     assert notes["ar delayed"] == "the score loses 0.20 points"
+    assert notes["small checkpoint"] == "start left out; with it 10 regions/s in a run of 50 regions"
     assert notes["growth"] == ""  # of one region the share is not known
 
 

@@ -10,7 +10,9 @@ import torch
 
 from pdlm_cli.bench import nvml, usage
 from pdlm_cli.bench.nvml import Gauge, Reading, open_gauge, uuid_of
+from pdlm_cli.bench.program import family_bytes, run_program
 from pdlm_cli.bench.usage import Meter
+from pdlm_cli.errors import DeviceError
 
 
 class NVMLError(Exception):
@@ -117,6 +119,34 @@ def test_where_the_system_does_not_say_memory_is_none(monkeypatch: pytest.Monkey
     with Meter(torch.device("cpu")).stretch() as used:
         pass
     assert used.peak_rss_bytes is None
+
+
+SPENDER = """
+import subprocess, sys, time
+kept = bytearray(b"x" * 50_000_000)
+if len(sys.argv) > 1:
+    raise SystemExit(subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode)
+until = time.process_time() + 0.5
+while time.process_time() < until:
+    pass
+"""
+
+
+def test_a_program_is_measured_with_what_it_starts() -> None:
+    command = [sys.executable, "-c", SPENDER, SPENDER]
+    ended = run_program(command, Meter(torch.device("cpu"), Gauge(FakeNvml(), "GPU-aaaa")))
+    assert ended.used.cpu_seconds is not None and ended.used.cpu_seconds >= 0.5
+    assert ended.seconds >= 0.5
+    assert ended.used.peak_rss_bytes is not None and ended.used.peak_rss_bytes > 100_000_000  # of both
+    assert ended.used.watts == 100.0
+
+
+def test_a_program_that_fails_is_told_of_with_its_last_words() -> None:
+    with pytest.raises(DeviceError, match="ended with 3: no luck"):
+        run_program(
+            [sys.executable, "-c", "import sys; sys.stderr.write('no luck'); sys.exit(3)"], Meter(torch.device("cpu"))
+        )
+    assert family_bytes(2**30) is None  # a process that there is not
 
 
 def test_energy_is_the_counter_of_the_gpu_or_its_power_over_time() -> None:

@@ -1,6 +1,8 @@
 """No more threads than there are cores for them, whatever the machine has."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 
 from model.sizes import random_model
 from pdlm_cli import cores, device
-from pdlm_cli.cores import usable_cores
+from pdlm_cli.cores import on_cores, usable_cores
 from pdlm_cli.devices import fleet
 from pdlm_cli.options import default_workers
 
@@ -27,6 +29,24 @@ def test_cores_are_those_that_the_process_may_run_on(eight: Path) -> None:
     assert default_workers() == 7
     assert fleet._threads(["cpu", "cpu"]) == 4
     assert fleet._threads(["0", "1"]) is None  # CUDA devices
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot be told")
+def test_a_few_cores_are_for_the_processes_that_are_started_meanwhile() -> None:
+    count = [sys.executable, "-c", "import os; print(len(os.sched_getaffinity(0)))"]
+    before = os.sched_getaffinity(0)
+    with pytest.raises(KeyError), on_cores(1):
+        assert usable_cores() == 1
+        assert subprocess.run(count, check=True, capture_output=True, text=True).stdout == "1\n"
+        raise KeyError
+    assert os.sched_getaffinity(0) == before
+
+
+def test_where_the_system_cannot_be_told_all_cores_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    before = usable_cores()
+    with on_cores(1):
+        assert usable_cores() == before
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1)])

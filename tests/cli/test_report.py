@@ -54,6 +54,13 @@ def test_codes_are_counted() -> None:
     assert "errors: bad_mask" in shown(result)
 
 
+def test_tokens_a_step_are_shown_where_steps_were_taken() -> None:
+    rows = [replace(OK, tokens_generated=9, denoise_steps=4), replace(OK, tokens_generated=7, denoise_steps=2)]
+    assert report(rows).summary()["tokens_per_forward"] == 2.667
+    assert "tokens a step" in shown(report(rows)) and "2.67" in shown(report(rows))
+    assert "tokens a step" not in shown(report([ERROR]))
+
+
 def test_skipped_rows_are_counted_apart() -> None:
     result = report([OK, SKIPPED, SKIPPED, ERROR])
     assert (result.rows, result.ok, result.skipped, result.errors.total()) == (4, 1, 2, 1)
