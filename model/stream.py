@@ -24,7 +24,7 @@ from model.key_buffers import KeyBuffers
 from model.layout import Kind, Layout
 from model.packed import attend_prefixes, prefill_packed
 from model.preprocess import PreparedPass
-from model.rules import POLL, Pools, Rule, advance
+from model.rules import Pools, Rule, advance
 from model.sampling import Prediction, Sampling, predict
 
 if TYPE_CHECKING:  # the model calls the decoding loops
@@ -188,7 +188,7 @@ class CaptionStream:
         """Steps until the next look: none after the last that any pass takes."""
         left = min(self.rule.steps - lane.steps for lane in self.lanes)
         assert left > 0
-        return min(left, 1 if self.delayed else POLL[self.model.device.type])
+        return min(left, 1 if self.delayed else self.rule.poll(self.model.device))
 
     def _step(self) -> None:
         assert self.rows is not None

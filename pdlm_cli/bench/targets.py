@@ -40,7 +40,7 @@ GPU_TARGETS = (
     Target("growth", "time of a picture with six regions by that with one", 1.4, "x", False, "cuda"),
     Target("ar", "against left to right, the picture encoded for each region", 5, "x", True, "cuda"),
     Target("ar adaptive", "as ar, as many steps as the small checkpoint needs", 5, "x", True, "cuda"),
-    Target("paradlc", "299 regions in 103 passes, 32 steps, 8B in bf16", 25, "s", False, "cuda"),
+    Target("paradlc", "299 regions in 103 passes, 32 steps; for 8B in bf16 on an H200", 25, "s", False, "cuda"),
     Target("paradlc roofline", "of the least time that its operations and bytes allow", 50, "%", True, "cuda"),
     Target("paradlc adaptive", "the same in ten steps", 14, "s", False, "cuda"),
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model import caption_rows, stream
+from model import caption_rows, rules, stream
 from model.captions import PassCaptions
 from model.decode import DecodeSettings, caption_passes
 from model.packed import attend_apart, attend_together
@@ -46,12 +46,13 @@ def test_tokens_are_those_of_the_slow_way_whatever_shares_the_device(sampler, te
         assert max(output.together for output in outputs) == lanes
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["remask", "topk"])
 def test_looking_less_often_changes_nothing(sampler, monkeypatch):
+    """At an even schedule with more steps than slots, which is done before its end."""
     model = tiny(ISOLATED)
-    settings = DecodeSettings(steps=6, length=8, sampler=sampler, **EARLY)
+    settings = DecodeSettings(steps=14, length=8, sampler=sampler)
     expected = caption_passes(model, mixed_passes(model), settings, lanes=2)
-    monkeypatch.setitem(stream.POLL, "cpu", 4)
+    monkeypatch.setitem(rules.POLL, "cpu", 4)
     found = caption_passes(model, mixed_passes(model), settings, lanes=2)
     check(found, expected)
 
@@ -69,7 +70,9 @@ def rows_of_steps(model, passes, settings, lanes) -> tuple[list[int], list[PassC
     return counts, outputs
 
 
-def test_captions_that_are_done_leave_and_waiting_passes_join():
+def test_captions_that_are_done_leave_and_waiting_passes_join(monkeypatch):
+    """In the step after, however seldom an even schedule is looked at: each of their rows is one that is needed."""
+    monkeypatch.setitem(rules.POLL, "cpu", 4)
     model = tiny(ISOLATED)
     passes = [one_pass(model, 300, 200, 2, seed=seed) for seed in range(6)]
     settings = DecodeSettings(steps=8, length=8, sampler="threshold", threshold=EARLY["threshold"])
@@ -82,7 +85,7 @@ def test_captions_that_are_done_leave_and_waiting_passes_join():
 
 
 def test_no_step_follows_the_last_that_a_pass_takes_however_seldom_anybody_looks(monkeypatch):
-    monkeypatch.setitem(stream.POLL, "cpu", 4)
+    monkeypatch.setitem(rules.POLL, "cpu", 4)
     model = tiny(ISOLATED)
     passes = [one_pass(model, 300, 200, 2, seed=seed) for seed in range(3)]
     for sampler in ("topk", "remask"):

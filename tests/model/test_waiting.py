@@ -87,12 +87,13 @@ def test_a_step_waits_for_nothing_however_weights_are_stored(kind: str) -> None:
     assert steps_of("factor", kind).waits == {}
 
 
+@pytest.mark.parametrize("stable", [0, 9])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_loop_without_a_cache_looks_every_few_steps_and_writes_the_same(
-    sampler: str, monkeypatch: pytest.MonkeyPatch
+def test_the_loop_without_a_cache_looks_seldom_where_the_schedule_is_even(
+    sampler: str, stable: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logits = torch.randn(3, 6, 20, generator=torch.Generator().manual_seed(0))
-    rule = Rule(sampler, steps=10, threshold=0.3, entropy=2.0)
+    rule = Rule(sampler, steps=10, threshold=0.3, entropy=2.0, stable=stable)
 
     def written(poll: int) -> tuple[Denoised, int]:
         monkeypatch.setitem(POLL, "cpu", poll)
@@ -103,8 +104,11 @@ def test_the_loop_without_a_cache_looks_every_few_steps_and_writes_the_same(
     (each, looks), (seldom, fewer) = written(1), written(4)
     for field in ("tokens", "confidence", "steps", "broken"):
         assert torch.equal(getattr(each, field), getattr(seldom, field))
-    assert looks >= each.forwards and fewer == -(-seldom.forwards // 4) + (seldom.forwards < 10)
-    assert seldom.forwards < each.forwards + 4
+    assert looks == each.forwards + 1 and each.forwards == each.steps.max() < 10
+    if sampler in ("remask", "topk") and not stable:
+        assert (seldom.forwards, fewer) == ({"remask": 10, "topk": 8}[sampler], 3)
+    else:
+        assert (seldom.forwards, fewer) == (each.forwards, looks)
 
 
 def test_what_waits_is_found() -> None:
