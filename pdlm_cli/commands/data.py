@@ -18,7 +18,7 @@ def data() -> None:
 
     \b
     Examples:
-      pdlm data scenes scenes/ --count 1000
+      pdlm data scenes scenes/ --count 200
       pdlm data scenes --help
     """
 
@@ -85,10 +85,10 @@ def scenes(
 
     \b
     Examples:
-      pdlm data scenes scenes/ --count 1000
+      pdlm data scenes scenes/ --count 200
       pdlm data scenes look/ --count 12 --preview look.png
       pdlm data scenes held-out/ --count 300 --split test --objects 2-6 --format coco --format paradlc
-      pdlm data scenes shapes/ --level 1 --count 5000 --format parquet --workers 4
+      pdlm data scenes shapes/ --level 1 --count 500 --format parquet --workers 4
     """
     with StopSignals() as stop:
         from pdlm_cli.data_engine.generation import SceneJob, run

@@ -173,7 +173,7 @@ def questions(
     \b
     Examples:
       pdlm eval questions --pictures 2 --length 8 --block 8 --steps 4
-      pdlm eval questions --pictures 4 --objects 2-3 --output out/asked --json
+      pdlm eval questions --pictures 2 --objects 2-3 --cache frozen --output out/asked --json
     """
     with StopSignals() as stop:
         from pdlm_cli.evaluation.job import SceneEvalJob

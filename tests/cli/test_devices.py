@@ -127,7 +127,7 @@ def test_a_run_outlives_lost_workers_until_the_device_is_broken(
     """The fifth worker dies, and so does the sixth, with another pass than the fourth was lost with."""
     monkeypatch.setenv("PDLM_DEVICE_FAULT", "error:2,hang:1,die:3@4,die:3@5")
     out = tmp_path / "out"
-    with workers(timeout=20.0) as fleet:
+    with workers(timeout=10.0) as fleet:
         with pytest.raises(DeviceError, match="fails with every pass, in fresh workers too") as caught:
             run(dataset, out, fleet, batch_size=1, part_rows=3)
         assert fleet.incidents == {"worker_restarts": 5}
@@ -140,7 +140,7 @@ def test_a_run_outlives_lost_workers_until_the_device_is_broken(
     check_rows(out, dict(list(expected.items())[: len(kept)]), codes)
     messages = {row["error_code"]: row["error_message"] for row in kept}
     assert "CUDA error: an illegal memory access" in messages["device_error"]
-    assert "within 20 s" in messages["timeout"]
+    assert "within 10 s" in messages["timeout"]
 
 
 def test_two_workers_write_what_one_does(
