@@ -24,8 +24,9 @@ from model.key_buffers import KeyBuffers
 from model.layout import Kind, Layout
 from model.packed import attend_prefixes, prefill_packed
 from model.preprocess import PreparedPass
-from model.rules import POLL, Pools, Rule, advance
-from model.sampling import Prediction, Sampling, predict
+from model.rules import POLL, Pools, advance
+from model.sampling import Prediction, predict
+from model.settings import Rule, Sampling
 
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLM

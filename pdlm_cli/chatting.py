@@ -16,8 +16,8 @@ from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.progress import status
 
 if TYPE_CHECKING:
-    from model.chat import ChatSettings
     from model.pdlm import PerceptionDLMBase
+    from model.settings import ChatSettings
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def open_conversation(
 
 def chat_settings(given: Mapping[str, Any]) -> "ChatSettings":
     """given: fields of model.chat.ChatSettings. Raises ConfigError."""
-    from model.chat import ChatSettings
+    from model.settings import ChatSettings
 
     try:
         return ChatSettings(**given)

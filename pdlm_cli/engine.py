@@ -20,8 +20,9 @@ from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.logs import log
 
 if TYPE_CHECKING:
-    from model.decode import DecodeSettings, PassCaptions
+    from model.decode import PassCaptions
     from model.pdlm import PerceptionDLM
+    from model.settings import DecodeSettings
 
 CALL_LANES = 4  # passes of a call for each that the device has room for
 CPU_BATCH = 4  # passes; measured with model/tiny, see docs/performance.md
@@ -137,9 +138,11 @@ class ModelEngine:
 
     def _no_room(self, tiles: int, regions: int, instruction: str | None) -> str | None:
         """Why a pass that needs these cannot be read whole; None if it can be."""
-        tokens, config = self.model.tokens, self.model.config
+        from model.decode import check_prompt
+
+        settings, tokens, config = self.settings, self.model.tokens, self.model.config
         try:
-            self.settings.check_prompt(tokens, config, tiles=tiles, regions=regions, instruction=instruction)
+            check_prompt(settings, tokens, config, tiles=tiles, regions=regions, instruction=instruction)
         except ValueError as error:
             return str(error)
         return None
@@ -161,8 +164,9 @@ def load_engine(
     """
     source = named_or_shipped(checkpoint)  # before torch, which takes seconds to import
 
-    from model.decode import DecodeSettings
+    from model.decode import check_prompt
     from model.pdlm import PerceptionDLM
+    from model.settings import DecodeSettings
 
     try:
         settings = DecodeSettings(**decode)
@@ -172,7 +176,7 @@ def load_engine(
     model, config = loaded.model, loaded.model.config
     assert isinstance(model, PerceptionDLM) and config.regions is not None
     with model_errors():
-        settings.check_prompt(model.tokens, config)
+        check_prompt(settings, model.tokens, config)
     lanes, planned = _plan_memory(model, settings)
     sizes = config.regions.max_regions, config.tile_size
     return ModelEngine(model, settings, *sizes, loaded.sha256(), {**loaded.facts, "memory": planned}, lanes)

@@ -38,7 +38,7 @@ def idle_engine(
     """See `load_engine`: the same errors, but for those that the weights themselves and their device could cause."""
     source = named_or_shipped(checkpoint)
 
-    from model.decode import DecodeSettings
+    from model.settings import DecodeSettings
 
     with model_errors():
         settings = DecodeSettings(**decode)

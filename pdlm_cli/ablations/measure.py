@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from model.checkpoint import tensor_shapes
-from model.decode import DecodeSettings
+from model.settings import DecodeSettings
 from pdlm_cli.ablations.plan import plain_look
 from pdlm_cli.ablations.results import Measured
 from pdlm_cli.ablations.variants import Look

@@ -28,7 +28,7 @@ from pdlm_cli.signals import StopSignals
 from pdlm_cli.sources import open_with_sources
 
 if TYPE_CHECKING:
-    from model.decode import DecodeSettings
+    from model.settings import DecodeSettings
 
 # In the order that data takes. The first stands before the run, load and preprocess happen in threads beside the model.
 FEW = 4  # steps that a step is measured by

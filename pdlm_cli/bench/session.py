@@ -21,7 +21,7 @@ from pdlm_cli.logs import log
 from pdlm_cli.progress import open_progress
 
 if TYPE_CHECKING:
-    from model.decode import DecodeSettings
+    from model.settings import DecodeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class Session:
 
 def open_session(job: BenchJob, console: Console, log_format: str) -> Session:
     """Load the model and see what the machine can do. Raises ConfigError, DeviceError."""
-    from model.decode import DecodeSettings
+    from model.settings import DecodeSettings
     from pdlm_cli.device import device_errors
 
     log.info("loading the model")

@@ -19,7 +19,7 @@ from pdlm_cli.errors import ConfigError
 from pdlm_cli.progress import open_progress
 
 if TYPE_CHECKING:
-    from model.decode import DecodeSettings
+    from model.settings import DecodeSettings
 
 
 def targets(session: Session) -> list[Point]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.decode import caption_passes, plan_batch
+from model.settings import DecodeSettings
 from pdlm_cli.bench.baselines import released_steps, write_left_to_right
 from pdlm_cli.bench.contenders import Contenders, Part
 from pdlm_cli.bench.subject import causal_twin, released_twin

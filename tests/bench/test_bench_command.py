@@ -18,7 +18,8 @@ from PIL import Image
 
 from model import decode
 from model.captions import PassCaptions
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
+from model.settings import DecodeSettings
 from pdlm_cli.bench import contenders, end_to_end, loading, long_run, target_runs
 from pdlm_cli.bench.points import read_points
 from pdlm_cli.bench.run import MEASUREMENTS

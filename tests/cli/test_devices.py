@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.decode import DecodeSettings
+from model.settings import DecodeSettings
 from pdlm_cli import engine
 from pdlm_cli.device import device_errors
 from pdlm_cli.devices.faults import Faults

@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from model.chat import ChatSettings, answer_question
+from model.chat import answer_question
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import prepare_image
+from model.settings import ChatSettings
 from pdlm_cli.data_engine.questions import SORTS, WHOLE
 from pdlm_cli.data_engine.scene import draw_scene
 from pdlm_cli.evaluation import questions

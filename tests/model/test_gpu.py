@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from model.compiled import compile_decoder
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.memory import pass_bytes
 from model.pdlm import PerceptionDLM
 from model.quantize import STORAGES
-from model.rules import SAMPLERS
+from model.settings import SAMPLERS, DecodeSettings
 from model.sizes import random_model
 from pdlm_cli.bench.nvml import open_gauge, uuid_of
 from pdlm_cli.device import device_errors, free_memory, pick_device, place
