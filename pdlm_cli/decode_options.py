@@ -1,12 +1,29 @@
-"""Options of decoding, which are the fields of model.settings, and their seed. Light to import."""
+"""Options of decoding, which are the fields of model.settings, and what they say together. Light to import."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import click
 
-from model.settings import CACHES, CHAT_CACHES, SAMPLERS, refresh_every
+from model.settings import CACHES, CHAT_CACHES, SAMPLERS, ChatSettings, DecodeSettings, refresh_every
 from pdlm_cli.number_range import NumberRange
 from pdlm_cli.options import Command, in_order
+
+
+def decode_settings(given: Mapping[str, Any]) -> DecodeSettings:
+    """given: values of `decode_options`. Raises UsageError if they do not go together."""
+    try:
+        return DecodeSettings(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def chat_settings(given: Mapping[str, Any]) -> ChatSettings:
+    """given: values of `answer_options` and `sampling_options`, and the seed. Raises UsageError."""
+    try:
+        return ChatSettings(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def decode_options(command: Command) -> Command:

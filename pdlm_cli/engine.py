@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.preprocess import prepare_image, prepare_pass
+from model.settings import DecodeSettings
 from pdlm_cli.checkpoints import named_or_shipped
 from pdlm_cli.device import device_errors, free_memory, model_errors
-from pdlm_cli.errors import ConfigError, PassErrorCode
+from pdlm_cli.errors import PassErrorCode
 from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.logs import log
 
 if TYPE_CHECKING:
     from model.decode import PassCaptions
     from model.pdlm import PerceptionDLM
-    from model.settings import DecodeSettings
 
 CALL_LANES = 4  # passes of a call for each that the device has room for
 CPU_BATCH = 4  # passes; measured with model/tiny, see docs/performance.md
@@ -91,7 +91,7 @@ class ModelEngine:
     busy: ClassVar[Sequence[tuple[str, float]]] = ()
 
     model: "PerceptionDLM"
-    settings: "DecodeSettings"
+    settings: DecodeSettings
     max_regions: int
     tile_size: int
     model_sha256: str
@@ -152,26 +152,21 @@ def load_engine(
     checkpoint: str | None,
     device: str,
     dtype: str,
-    decode: Mapping[str, Any],
+    settings: DecodeSettings,
     *,
     quantize: str | None = None,
     compiled: bool = False,
 ) -> ModelEngine:
     """Load a checkpoint onto a device.
 
-    checkpoint: folder or hub id, None for the one that ships. decode: fields of model.decode.DecodeSettings. The rest
-    as for load_checkpoint. Raises ConfigError if any of it does not exist or does not fit together, DeviceError.
+    checkpoint: folder or hub id, None for the one that ships. The rest as for load_checkpoint. Raises ConfigError if
+    any of it does not exist or does not fit together, DeviceError.
     """
     source = named_or_shipped(checkpoint)  # before torch, which takes seconds to import
 
     from model.decode import check_prompt
     from model.pdlm import PerceptionDLM
-    from model.settings import DecodeSettings
 
-    try:
-        settings = DecodeSettings(**decode)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     loaded = load_checkpoint(source, device, dtype, quantize=quantize, compiled=compiled, check=settings.check)
     model, config = loaded.model, loaded.model.config
     assert isinstance(model, PerceptionDLM) and config.regions is not None
@@ -182,7 +177,7 @@ def load_engine(
     return ModelEngine(model, settings, *sizes, loaded.sha256(), {**loaded.facts, "memory": planned}, lanes)
 
 
-def _plan_memory(model: "PerceptionDLM", settings: "DecodeSettings") -> tuple[int | None, str]:
+def _plan_memory(model: "PerceptionDLM", settings: DecodeSettings) -> tuple[int | None, str]:
     """Passes that fit the memory that the weights have left free, and what was planned in words; on the CPU the caller
     says how many."""
     import torch

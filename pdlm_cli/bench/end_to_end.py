@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,8 +120,8 @@ def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tu
 
 def _command(scenes: Path, out: Path, checkpoint: str, session: Session) -> list[str]:
     job = session.job
-    given = {"input": scenes / "coco.json", "images": scenes, "output": out, "model": checkpoint}
-    given |= {"device": job.device, "dtype": job.dtype, "quantize": job.quantize, "log_format": "plain", **job.decode}
+    given = {"input": scenes / "coco.json", "images": scenes, "output": out, "model": checkpoint, **asdict(job.decode)}
+    given |= {"device": job.device, "dtype": job.dtype, "quantize": job.quantize, "log_format": "plain"}
     flags = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items() if value is not None]
     compiled = ["--compile"] if job.compiled else []
     return [sys.executable, "-m", "pdlm_cli", "caption", *chain(*flags), *compiled]

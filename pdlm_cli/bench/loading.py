@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import pairwise
 
 from pdlm_cli.bench.points import Point
@@ -66,11 +67,11 @@ def _one_process(folder: str, session: Session) -> dict[str, float]:
         "checkpoint": folder,
         "device": str(model.device),
         "dtype": dtype,
-        "decode": dict(job.decode),
         "quantize": job.quantize,
         "compiled": job.compiled,
     }
-    asked = json.dumps({"engine": engine, "tiles": session.scene(1).tiles, "began": time.time()})
+    work = {"decode": asdict(job.decode), "tiles": session.scene(1).tiles}
+    asked = json.dumps({"engine": engine, **work, "began": time.time()})
     done = subprocess.run(  # nosec B603 # this very program, no shell
         [sys.executable, "-m", "pdlm_cli.bench.loading", asked], capture_output=True, text=True, check=False
     )
@@ -83,11 +84,12 @@ def _one_process(folder: str, session: Session) -> dict[str, float]:
 def main() -> None:
     asked = json.loads(sys.argv[1])
     from model.decode import caption_passes
+    from model.settings import DecodeSettings
     from pdlm_cli.bench.workload import draw_scene
     from pdlm_cli.engine import load_engine
 
     times = [asked["began"], time.time()]
-    engine = load_engine(**asked["engine"])
+    engine = load_engine(**asked["engine"], settings=DecodeSettings(**asked["decode"]))
     times.append(time.time())
     scene = draw_scene(engine.model.config, asked["tiles"], 1)
     passes = scene.passes(engine.model.config, 1)

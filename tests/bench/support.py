@@ -30,7 +30,7 @@ def job(**changes: Any) -> BenchJob:
         "dtype": "fp32",
         "quantize": None,
         "compiled": False,
-        "decode": {},
+        "decode": DecodeSettings(),
         "tiles": 1,
         "regions": 3,
         "values": None,

@@ -126,15 +126,16 @@ def test_load_is_measured_in_new_processes(tmp_path: Path) -> None:
 
 def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
+    settings = DecodeSettings(steps=2, sampler="topk")
 
     def process(command: list[str], **_: Any) -> Any:
         asked.append(json.loads(command[-1]))
         return SimpleNamespace(returncode=0, stdout=json.dumps(dict.fromkeys(loading.STAGES, 1.0)))
 
     monkeypatch.setattr(subprocess, "run", process)
-    loading.load(session(decode={"steps": 2, "sampler": "topk"}, quantize="int8", compiled=True, repeats=1, warmup=0))
+    loading.load(session(decode=settings, quantize="int8", compiled=True, repeats=1, warmup=0))
     [found] = asked
-    assert found["engine"]["decode"] == {"steps": 2, "sampler": "topk"}
+    assert DecodeSettings(**found["decode"]) == settings
     assert (found["engine"]["quantize"], found["engine"]["compiled"]) == ("int8", True)
 
 
@@ -157,7 +158,7 @@ def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
         tried.append(len(passes))
         return caption_passes(model, passes, settings)
 
-    engine = replace(load_engine(None, "cpu", "fp32", {"steps": 2, "length": 4}), lanes=2)
+    engine = replace(load_engine(None, "cpu", "fp32", DecodeSettings(steps=2, length=4)), lanes=2)
     assert engine.batch_size == 8  # of a call, on CUDA
     monkeypatch.setattr(end_to_end, "load_engine", lambda *_, **__: engine)
     monkeypatch.setattr(decode, "caption_passes", counted)

@@ -1,10 +1,10 @@
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from model.settings import DecodeSettings
 from pdlm_cli import caption_job
 from pdlm_cli.engine import ModelEngine, load_engine
 from tests.cli.support import Dataset
@@ -26,13 +26,13 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         checkpoint: str | None,
         devices: Sequence[str],
         dtype: str,
-        decode: Mapping[str, Any],
+        settings: DecodeSettings,
         timeout: float | None,
         *,
         quantize: str | None,
         compiled: bool,
     ) -> Iterator[ModelEngine]:
         (device,) = devices
-        yield load_engine(checkpoint, device, dtype, decode, quantize=quantize, compiled=compiled)
+        yield load_engine(checkpoint, device, dtype, settings, quantize=quantize, compiled=compiled)
 
     monkeypatch.setattr(caption_job, "open_workers", open_here)

@@ -128,7 +128,7 @@ def test_memory_that_runs_out_is_told_apart() -> None:
 
 
 def test_passes_of_a_call_are_planned_from_free_memory() -> None:
-    engine = load_engine(None, CUDA, "auto", {})
+    engine = load_engine(None, CUDA, "auto", DecodeSettings())
     assert engine.facts["dtype"] == "bf16"
     assert engine.lanes == 16  # of the small checkpoint many more would fit
     assert engine.batch_size == 64
