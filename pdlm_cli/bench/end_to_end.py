@@ -24,6 +24,7 @@ from pdlm_cli.logs import log
 from pdlm_cli.options import default_workers
 from pdlm_cli.parquet import part_bytes, read_rows
 from pdlm_cli.preparation import Preparation, prepare
+from pdlm_cli.run_paths import RECORDS
 from pdlm_cli.signals import StopSignals
 from pdlm_cli.sources import open_with_sources
 
@@ -99,7 +100,7 @@ def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tu
     seconds = time.perf_counter() - started
     if done.returncode != 0:
         raise DeviceError(f"a run that was to be measured ended with {done.returncode}: {done.stderr.strip()[-400:]}")
-    stats = json.loads((out / "_pdlm" / "stats.json").read_bytes())
+    stats = json.loads((out / RECORDS / "stats.json").read_bytes())
     table = pq.read_table(out / "data", columns=["image_id", "pass_id", "load_ms", "preprocess_ms"]).to_pylist()
     once_an_image = {row["image_id"]: row["load_ms"] for row in table}
     once_a_pass = {row["pass_id"]: row["preprocess_ms"] for row in table}
