@@ -76,10 +76,12 @@ def coco_annotations_first(pictures: tuple[Picture, ...], folder: Path) -> Path:
 
 
 def lvis(pictures: tuple[Picture, ...], folder: Path) -> Path:
-    save_pictures(pictures, folder)
+    """Pictures lie in the folders of COCO, which their addresses name."""
     lists = coco_lists(pictures)
-    for image in lists["images"]:
-        image["coco_url"] = f"http://images.example/train/{image.pop('file_name')}"
+    for i, (picture, image) in enumerate(zip(pictures, lists["images"], strict=True)):
+        part = ("train2017", "val2017")[i % 2]
+        save_pictures((picture,), folder / part)
+        image["coco_url"] = f"http://images.example/coco/{part}/{image.pop('file_name')}"
     return save(folder / "lvis.json", lists)
 
 
