@@ -41,7 +41,7 @@ def read(items: Iterable[Item]) -> Records:
             fields[key] = value
     if not shapes and fields.get("shapes") != []:
         raise ValueError(f"'shapes' must be a list, found {shown(fields.get('shapes'))}; expected {EXPECTED}")
-    name = name_at(fields, "imagePath", "the file", "the picture's name, relative to it")
+    name = name_at(fields, "imagePath", "the file", "the picture's name, relative to it").replace("\\", "/")
     sides = {"width": fields.get("imageWidth"), "height": fields.get("imageHeight")}
     width, height = size_at(sides, "the size of the image:")
     data = fields.get("imageData")
