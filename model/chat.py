@@ -1,7 +1,6 @@
 """From a question about a whole picture to its answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,44 +8,12 @@ from torch import Tensor
 from model.batch import collate_images
 from model.captions import Caption, cut_caption
 from model.decode import NAN_LOGITS
-from model.denoiser import check_cache, check_scale, slot_logits
+from model.denoiser import slot_logits
 from model.layout import Layout, check_room, plan_chat
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import PreparedImage
-from model.rules import Denoised, Rule, denoise_blocks, steps_of_block
-from model.sampling import Sampling
-
-CHAT_CACHES = ("none", "frozen")  # and refresh=K
-
-
-@dataclass(frozen=True)
-class ChatSettings:
-    """length: slots of the answer. block: slots written together before the next ones, 1 for left to right.
-    steps: over all blocks, at most. sampler: which slots of a block a step writes, see `Rule`. cache: of prompt and
-    picture, which see the answer, so that all but none is approximate. The rest as in `model.decode.DecodeSettings`."""
-
-    length: int = 128
-    block: int = 32
-    steps: int = 128
-    sampler: str = "topk"
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    cfg_scale: float = 0.0
-    cache: str = "none"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("length", "block", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        check_cache(self.cache, CHAT_CACHES)
-        check_scale(self.cfg_scale)
-        Rule(self.sampler, steps_of_block(self.length, self.block, self.steps))
-        self.sampling()
-
-    def sampling(self, banned: Tensor | None = None) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.top_k, banned)
+from model.rules import Denoised, denoise_blocks
+from model.settings import ChatSettings
 
 
 def answer_question(model: PerceptionDLMBase, image: PreparedImage, question: str, settings: ChatSettings) -> Caption:

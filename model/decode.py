@@ -1,7 +1,6 @@
 """From prepared passes to captions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,11 +10,11 @@ from model.batch import Batch, collate_passes, plan_blank
 from model.captions import PassCaptions, cut_caption
 from model.clock import now
 from model.config import PerceptionDLMConfig, RegionConfig
-from model.denoiser import CACHES, PREFIX_KEPT, check_cache, check_scale, slot_logits
+from model.denoiser import slot_logits
 from model.layout import check_room, plan_pass
 from model.preprocess import PreparedPass
-from model.rules import Denoised, Rule, denoise
-from model.sampling import Sampling
+from model.rules import Denoised, denoise
+from model.settings import DecodeSettings
 from model.stream import CaptionStream, Show
 from model.tokens import Tokens
 
@@ -29,97 +28,23 @@ Watch = Callable[[list[list[list[int]]]], None]
 NAN_LOGITS = "the model gave NaN or infinite logits; if it does so often, try another dtype (bf16 or fp32)"
 
 
-@dataclass(frozen=True)
-class DecodeSettings:
-    """How captions are decoded.
+def check_prompt(
+    settings: DecodeSettings,
+    tokens: Tokens,
+    config: PerceptionDLMConfig,
+    *,
+    tiles: int | None = None,
+    regions: int = 1,
+    instruction: str | None = None,
+) -> None:
+    """Raise ValueError if picture, prompt and captions of a pass are more than the model reads.
 
-    steps: denoising steps, at most. length: slots of a caption. prompt: the instruction (None: the one the model
-    learnt). sampler, threshold, factor, entropy, stable: see `Rule`; sampler auto is factor where every caption has
-    a budget of its own, which loses nothing there (docs/decoding.md), and the published remask elsewhere.
-    temperature, top_p, top_k: see `Sampling`. cfg_scale: classifier-free guidance, 0 for none.
-    cache: none recomputes everything in every step; exact keeps prompt, image and RoIs (isolated attention only);
-        frozen and refresh=K keep them where that is approximate, K the steps between recomputations; delayed is exact,
-        but keeps a token too once a step has read it, which is approximate (dKV-Cache, 2505.15781); auto is exact where
-        it can be and none elsewhere.
+    tiles: of the picture, None for the smallest. instruction: in place of the prompt, if the pass has one.
     """
-
-    steps: int = 32
-    length: int = 32
-    prompt: str | None = None
-    sampler: str = "auto"
-    threshold: float = Rule.threshold
-    factor: float = Rule.factor
-    entropy: float = Rule.entropy
-    stable: int = 0
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    cfg_scale: float = 0.0
-    cache: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        check_cache(self.cache, CACHES)
-        check_scale(self.cfg_scale)
-        if self.cache == "delayed" and (self.sampler == "remask" or self.cfg_scale > 0):
-            raise ValueError(
-                "cache delayed keeps what is written, so it goes with topk, threshold, factor and entropy, not with "
-                "remask, which may take tokens back, nor with cfg_scale; use cache exact"
-            )
-        self.rule("isolated")
-        self.sampling()
-
-    def rule(self, budget: str) -> Rule:
-        """budget: of the checkpoint, see `RegionConfig`."""
-        usual = "factor" if budget == "isolated" else "remask"
-        sampler = usual if self.sampler == "auto" else self.sampler
-        return Rule(sampler, self.steps, self.threshold, self.factor, self.entropy, self.stable)
-
-    def sampling(self, banned: Tensor | None = None) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.top_k, banned)
-
-    def streams(self, config: PerceptionDLMConfig) -> bool:
-        """Whether captions that are done can leave their pass, and its keys and values be kept: `CaptionStream`."""
-        regions = config.regions
-        assert regions is not None
-        isolated = regions.attention == regions.positions == regions.budget == "isolated"
-        return isolated and self.cache in PREFIX_KEPT and self.cfg_scale == 0
-
-    def check(self, config: PerceptionDLMConfig) -> None:
-        """Raise ValueError if a model of this config cannot decode like this."""
-        if config.regions is None:
-            raise ValueError("this checkpoint is image-level: it has no region prompts; use a region checkpoint")
-        attention = config.regions.attention
-        if self.cache in ("exact", "delayed") and attention != "isolated":
-            raise ValueError(
-                f"cache {self.cache} needs isolated attention, and this checkpoint has {attention} attention, "
-                "where prompt and image see the captions; use cache frozen or refresh=K for an approximation, or none"
-            )
-        if self.cache == "delayed" and not self.streams(config):
-            raise ValueError(
-                "cache delayed needs positions and budget isolated, found "
-                f"{config.regions.positions} and {config.regions.budget}; use cache exact"
-            )
-
-    def check_prompt(
-        self,
-        tokens: Tokens,
-        config: PerceptionDLMConfig,
-        *,
-        tiles: int | None = None,
-        regions: int = 1,
-        instruction: str | None = None,
-    ) -> None:
-        """Raise ValueError if picture, prompt and captions of a pass are more than the model reads.
-
-        tiles: of the picture, None for the smallest. instruction: in place of the prompt, if the pass has one.
-        """
-        blank = [[tokens.mask] * self.length] * regions
-        tiles = config.min_tiles if tiles is None else tiles
-        layout = plan_pass(tokens, config, tiles=tiles, captions=blank, instruction=instruction or self.prompt)
-        check_room(layout, config)
+    blank = [[tokens.mask] * settings.length] * regions
+    tiles = config.min_tiles if tiles is None else tiles
+    layout = plan_pass(tokens, config, tiles=tiles, captions=blank, instruction=instruction or settings.prompt)
+    check_room(layout, config)
 
 
 def caption_passes(

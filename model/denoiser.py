@@ -1,7 +1,5 @@
 """Logits at the slots of a batch, with or without a cache: what the denoising rules call once a step."""
 
-import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,30 +9,10 @@ from torch import Tensor
 from model.batch import Batch
 from model.cache import SpanCache
 from model.sampling import LogitsFn, guided
+from model.settings import PREFIX_KEPT, refresh_every
 
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLMBase
-
-CACHES = ("auto", "none", "exact", "delayed", "frozen")  # and refresh=K
-PREFIX_KEPT = ("auto", "exact", "delayed")  # which keep prompt, image and RoIs where that is exact
-
-
-def refresh_every(cache: str) -> int:
-    """K of the cache setting "refresh=K"; 0 for any other text."""
-    found = re.fullmatch(r"refresh=([1-9]\d*)", cache)
-    return int(found[1]) if found else 0
-
-
-def check_cache(cache: str, kinds: Sequence[str]) -> None:
-    """kinds: that there are beside refresh=K. Raises ValueError."""
-    if cache not in kinds and not refresh_every(cache):
-        raise ValueError(f"cache must be one of {', '.join(kinds)} or refresh=K, found {cache!r}")
-
-
-def check_scale(cfg_scale: float) -> None:
-    """Raises ValueError."""
-    if not cfg_scale >= 0:  # which NaN is not
-        raise ValueError(f"expected cfg_scale >= 0, found {cfg_scale}")
 
 
 def slot_logits(model: "PerceptionDLMBase", batch: Batch, embeds: Tensor, cache: str, cfg_scale: float) -> LogitsFn:

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from model.sampling import Prediction, Sampling, predict
+from model.sampling import Prediction, predict
+from model.settings import Sampling
 
 ROWS = {"cpu": 64, "cuda": 512}  # that have logits at a time, at most: 32 and 260 MB of them
 

@@ -1,8 +1,7 @@
 """How much memory a pass takes while it is decoded, from the config alone."""
 
 from model.config import PerceptionDLMConfig
-from model.decode import DecodeSettings
-from model.denoiser import PREFIX_KEPT, refresh_every
+from model.settings import PREFIX_KEPT, DecodeSettings, refresh_every
 
 PROMPT = 128  # tokens of text around image and regions, generously
 KEPT_FREE = 0.2  # share of the free memory that is left to fragmentation and to what is not counted here

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.captions import Caption
-from model.decode import NAN_LOGITS, DecodeSettings, Watch, caption_passes
+from model.decode import NAN_LOGITS, Watch, caption_passes, check_prompt
 from model.geometry import check_masks
 from model.passes import region_seed, split_passes
 from model.preprocess import prepare_image, prepare_pass
+from model.settings import DecodeSettings
 
 if TYPE_CHECKING:  # the model has this as a method
     from model.pdlm import PerceptionDLM
@@ -54,7 +55,7 @@ def caption_picture(
     ]
     told, chosen = _by_name(watch, shares), DecodeSettings(**settings)
     for share in shares:
-        chosen.check_prompt(model.tokens, model.config, tiles=len(prepared.tiles), regions=len(share))
+        check_prompt(chosen, model.tokens, model.config, tiles=len(prepared.tiles), regions=len(share))
     outputs = caption_passes(model, passes, chosen, told, lanes=batch_size)
     captions: dict[int, Caption] = {}
     for share, output in zip(shares, outputs, strict=True):

@@ -12,60 +12,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from model.sampling import NEVER, LogitsFn, Prediction, Sampling, predict
+from model.sampling import NEVER, LogitsFn, Prediction, predict
+from model.settings import Rule, Sampling, steps_of_block
 
 POLL = {"cpu": 1, "cuda": 4}  # steps of an even schedule between looks at what is done
-SAMPLERS = ("remask", "topk", "threshold", "factor", "entropy")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How many tokens a step writes, and which.
-
-    sampler: remask, the published rule, writes every masked slot, then masks the least certain slots again, those
-        written long ago too; after step s of S, N (S - 1 - s) // S of a pool's N slots are masked.
-        All others keep what they have written. topk writes the most certain slots, an even share in every step. The
-        rest writes this share and more: threshold all slots at least `threshold` probable; factor the n most probable
-        ones, n the largest with (n + 1) (1 - p_n) < `factor` (Fast-dLLM, 2505.22618); entropy those of the lowest
-        entropies as long as their sum, the largest left out, is at most `entropy` nats (EB sampler, 2505.24857).
-    stable: a pool is written to its end once that many steps in a row have changed nothing of what is or would be
-        written into it; 0 for never.
-    """
-
-    sampler: str = "remask"
-    steps: int = 32
-    threshold: float = 0.9
-    factor: float = 0.25
-    entropy: float = 0.1
-    stable: int = 0
-
-    def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, found {self.sampler!r}")
-        if self.steps < 1 or self.stable < 0:
-            raise ValueError(f"expected steps >= 1 and stable >= 0, found {self.steps} and {self.stable}")
-        if not (0 < self.threshold <= 1 and self.factor > 0 and self.entropy >= 0):  # which NaN is not
-            raise ValueError(
-                "expected threshold in (0, 1], factor above 0 and entropy >= 0, "
-                f"found {self.threshold}, {self.factor} and {self.entropy}"
-            )
-
-    @property
-    def judges_everything(self) -> bool:
-        """Whether slots that are written already are predicted again."""
-        return self.sampler == "remask"
-
-    @property
-    def judges_by_entropy(self) -> bool:
-        """Whether a prediction needs its entropy."""
-        return self.sampler == "entropy"
-
-    def poll(self, device: torch.device) -> int:
-        """Steps between looks at what is done. A look waits for the device; between two what is done goes on for
-        nothing, which an adaptive rule makes dear: two fifths more rows with four steps between them, where a caption
-        takes four. An even one has all captions done in the same step."""
-        even = self.sampler in ("remask", "topk") and not self.stable
-        return POLL[device.type] if even else 1
 
 
 @dataclass(frozen=True)
@@ -169,6 +119,13 @@ def _rank(values: Tensor, descending: bool) -> Tensor:
     return values.argsort(dim=1, descending=descending, stable=True).argsort(dim=1)
 
 
+def steps_between_looks(rule: Rule, device: torch.device) -> int:
+    """A look at what is done waits for the device; between two what is done goes on for nothing. An even schedule has
+    all captions of a pass done in the same step; an adaptive one, whose captions take four steps each, would forward a
+    third more rows if it looked after four."""
+    return POLL[device.type] if rule.is_even else 1
+
+
 # --- the loop ---------------------------------------------------------------------------------------------------
 
 
@@ -196,23 +153,12 @@ def denoise(
     pools, sampling = Pools.start(canvas, mask_token, window), sampling.on(canvas.device)
     forwards = 0
     for step in range(rule.steps):
-        if step % rule.poll(canvas.device) == 0 and not pools.masked(mask_token).any():
+        if step % steps_between_looks(rule, canvas.device) == 0 and not pools.masked(mask_token).any():
             break
         guess = predict(logits_fn(pools.tokens), sampling, generators, entropy=rule.judges_by_entropy)
         pools = advance(pools, guess, rule, mask_token)
         forwards += 1
     return Denoised(pools.tokens, pools.confidence, pools.steps, pools.broken, forwards)
-
-
-def steps_of_block(length: int, block: int, steps: int) -> int:
-    """Denoising steps of each block. Raises ValueError unless blocks fill the length and share the steps evenly."""
-    blocks, rest = divmod(length, block)
-    if rest or steps % blocks:
-        raise ValueError(
-            f"expected a block length that divides the answer length and a number of blocks that divides the steps, "
-            f"found length {length}, block length {block}, steps {steps}; try block length {length} with {steps} steps"
-        )
-    return steps // blocks
 
 
 def denoise_blocks(
@@ -228,7 +174,7 @@ def denoise_blocks(
 ) -> Denoised:
     """The chat rule: topk in one block of `block` slots after the other; block 1 is left-to-right order.
 
-    sampler: another, of SAMPLERS, with its usual setting. ends: tokens after which nothing counts; blocks that come
+    sampler: another, see `Rule`, with its usual setting. ends: tokens after which nothing counts; blocks that come
     after one of them in every row stay masked.
 
     Raises ValueError unless blocks fill the canvas (P, N) and share the steps evenly.

@@ -1,39 +1,16 @@
 """From logits to tokens: what a denoising step would write into each slot, and how certain it is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from model.settings import Sampling
+
 LogitsFn = Callable[[Tensor], Tensor]
 BLOCK = 256  # tokens, of which LLaDA's vocabulary has 494 times as many
 NEVER = -1e4  # in place of the logarithm of 0, where infinity would not do
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a token is drawn from its logits.
-
-    temperature: 0 takes the most probable token. top_p: smallest set of tokens with this much probability, 1 for all.
-    top_k: that many most probable tokens, 0 for all. banned: ids that are never drawn.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    banned: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if not (self.temperature >= 0 and self.top_k >= 0 and 0 < self.top_p <= 1):  # which NaN is not
-            raise ValueError(
-                "expected temperature >= 0, top_k >= 0 and top_p in (0, 1], "
-                f"found {self.temperature}, {self.top_k} and {self.top_p}"
-            )
-
-    def on(self, device: torch.device) -> "Sampling":
-        """The same on a device, so that no step has to copy its tensor there."""
-        return self if self.banned is None else replace(self, banned=self.banned.to(device))
 
 
 @dataclass(frozen=True)

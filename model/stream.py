@@ -24,8 +24,9 @@ from model.key_buffers import KeyBuffers
 from model.layout import Kind, Layout
 from model.packed import attend_prefixes, prefill_packed
 from model.preprocess import PreparedPass
-from model.rules import Pools, Rule, advance
-from model.sampling import Prediction, Sampling, predict
+from model.rules import Pools, advance, steps_between_looks
+from model.sampling import Prediction, predict
+from model.settings import Rule, Sampling
 
 if TYPE_CHECKING:  # the model calls the decoding loops
     from model.pdlm import PerceptionDLM
@@ -188,7 +189,7 @@ class CaptionStream:
         """Steps until the next look: none after the last that any pass takes."""
         left = min(self.rule.steps - lane.steps for lane in self.lanes)
         assert left > 0
-        return min(left, 1 if self.delayed else self.rule.poll(self.model.device))
+        return min(left, 1 if self.delayed else steps_between_looks(self.rule, self.model.device))
 
     def _step(self) -> None:
         assert self.rows is not None

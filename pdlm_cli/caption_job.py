@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from model.settings import DecodeSettings
 from pdlm_cli import logs
 from pdlm_cli.checkpoints import checkpoint_sha256, named_or_shipped
 from pdlm_cli.devices.fleet import open_workers
@@ -40,7 +41,7 @@ class CaptionJob:
 
     input, format, images, masks, exif, max_pixels, max_regions, allow_outside: see open_with_sources. since: outputs of
     earlier runs; what they have done is left out. since_by: what tells an image, see EarlierRows. model, devices,
-    dtype, decode, pass_timeout, quantize, compiled: see open_workers. batch_size: passes a model call, None for what
+    dtype, pass_timeout, quantize, compiled: see open_workers. batch_size: passes a model call, None for what
     suits the device. min_area, skip_crowd: see Preparation. limit: images, None for all. shard: which of how many, from
     0. part_rows: regions after which a part file is closed. workers: threads that prepare images. max_error_rate: 0 to
     1. retry_errors: error rows once more. dry_run_model: the pipeline without a network. also:
@@ -60,7 +61,7 @@ class CaptionJob:
     model: str | None
     devices: tuple[str, ...]
     dtype: str
-    decode: Mapping[str, Any]
+    decode: DecodeSettings
     seed: int
     batch_size: int | None
     pass_timeout: float | None

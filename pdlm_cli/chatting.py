@@ -2,21 +2,20 @@
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from model.preprocess import PreparedImage, prepare_image
+from model.settings import ChatSettings
 from pdlm_cli.checkpoints import QUESTIONS, named_or_shipped
 from pdlm_cli.device import model_errors
-from pdlm_cli.errors import ConfigError, InputError, RegionError
+from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.images import load_image
 from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.progress import status
 
 if TYPE_CHECKING:
-    from model.chat import ChatSettings
     from model.pdlm import PerceptionDLMBase
 
 
@@ -43,7 +42,7 @@ class Conversation:
 
     model: "PerceptionDLMBase"
     image: PreparedImage
-    settings: "ChatSettings"
+    settings: ChatSettings
     remember: bool
     turns: list[tuple[tuple[str | int, ...], list[int]]] = field(default_factory=list)
 
@@ -73,7 +72,7 @@ class Conversation:
 
 def open_conversation(
     picture: Path,
-    settings: Mapping[str, Any],
+    settings: ChatSettings,
     *,
     remember: bool,
     checkpoint: str | None,
@@ -82,26 +81,13 @@ def open_conversation(
     quantize: str | None,
     max_pixels: int,
 ) -> Conversation:
-    """Load the picture, turned as its EXIF says, and then the model. settings: fields of model.chat.ChatSettings.
-    checkpoint: folder or hub id, None for the one that ships. device to quantize: as for load_checkpoint. Raises
-    InputError, ConfigError, DeviceError."""
+    """Load the picture, turned as its EXIF says, and then the model. checkpoint: folder or hub id, None for the one
+    that ships. device to quantize: as for load_checkpoint. Raises InputError, ConfigError, DeviceError."""
     try:
         pixels = load_image(picture, exif="apply", max_pixels=max_pixels)
     except RegionError as error:
         raise InputError(str(error)) from error
     source = named_or_shipped(checkpoint, QUESTIONS)
-
-    chosen = chat_settings(settings)
     with status("loading the model"):
         model = load_checkpoint(source, device, dtype, quantize=quantize).model
-    return Conversation(model, prepare_image(pixels, model.config), chosen, remember)
-
-
-def chat_settings(given: Mapping[str, Any]) -> "ChatSettings":
-    """given: fields of model.chat.ChatSettings. Raises ConfigError."""
-    from model.chat import ChatSettings
-
-    try:
-        return ChatSettings(**given)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    return Conversation(model, prepare_image(pixels, model.config), settings, remember)

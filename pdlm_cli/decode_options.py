@@ -1,19 +1,33 @@
-"""Options of decoding, which are the fields of model.decode.DecodeSettings, and their seed. Light to import."""
+"""Options of decoding, which are the fields of model.settings, and what they say together. Light to import."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import click
 
+from model.settings import CACHES, CHAT_CACHES, SAMPLERS, ChatSettings, DecodeSettings, refresh_every
 from pdlm_cli.number_range import NumberRange
 from pdlm_cli.options import Command, in_order
 
-# As model.rules has them; that module costs an import of torch.
-SAMPLERS = ("auto", "remask", "topk", "threshold", "factor", "entropy")
+
+def decode_settings(given: Mapping[str, Any]) -> DecodeSettings:
+    """given: values of `decode_options`. Raises UsageError if they do not go together."""
+    try:
+        return DecodeSettings(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def chat_settings(given: Mapping[str, Any]) -> ChatSettings:
+    """given: values of `answer_options` and `sampling_options`, and the seed. Raises UsageError."""
+    try:
+        return ChatSettings(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def decode_options(command: Command) -> Command:
-    """--steps to --cache: the fields of model.decode.DecodeSettings."""
+    """--steps to --cache: the fields of DecodeSettings."""
     return in_order(
         command,
         click.option(
@@ -33,7 +47,7 @@ def decode_options(command: Command) -> Command:
         click.option("--prompt", metavar="TEXT", help="Instruction.  [default: the one the checkpoint learnt]"),
         click.option(
             "--sampler",
-            type=click.Choice(SAMPLERS),
+            type=click.Choice(("auto", *SAMPLERS)),
             default="auto",
             show_default=True,
             is_eager=True,  # known when its settings are looked at
@@ -74,12 +88,12 @@ def decode_options(command: Command) -> Command:
             help="Write a caption to its end once this many steps have changed nothing; 0 for never.",
         ),
         sampling_options,
-        _cache_option("auto", "none", "exact", "delayed"),
+        _cache_option(CACHES),
     )
 
 
 def answer_options(*, length: int, block: int, steps: int, sampler: str) -> Callable[[Command], Command]:
-    """--length, --block, --steps, --sampler, --cache: fields of model.chat.ChatSettings, with their defaults."""
+    """--length, --block, --steps, --sampler, --cache: fields of ChatSettings, with their defaults."""
     options = (
         click.option(
             "--length",
@@ -104,13 +118,13 @@ def answer_options(*, length: int, block: int, steps: int, sampler: str) -> Call
         ),
         click.option(
             "--sampler",
-            type=click.Choice(SAMPLERS[2:]),
+            type=click.Choice(SAMPLERS[1:]),  # all but remask, which blocks do not have
             default=sampler,
             show_default=True,
             help="Which tokens of a block a step writes. topk, the published rule: an even share, the surest first; "
             "threshold, factor, entropy: more where the model is sure, so that an answer takes fewer steps.",
         ),
-        _cache_option("none"),
+        _cache_option(CHAT_CACHES),
     )
     return lambda command: in_order(command, *options)
 
@@ -175,13 +189,12 @@ KEPT = {
 }
 
 
-def _cache_option(*kinds: str) -> Callable[[Command], Command]:
-    """kinds: the default and what else there is beside frozen and refresh=K, as model.denoiser.CACHES has them."""
-    named = ", ".join([*kinds, "frozen"])
+def _cache_option(kinds: tuple[str, ...]) -> Callable[[Command], Command]:
+    """kinds: the default, and what else there is beside refresh=K."""
 
     def check(context: click.Context, parameter: click.Parameter, value: str) -> str:
-        if value not in (*kinds, "frozen") and not re.fullmatch(r"refresh=[1-9][0-9]*", value):
-            raise click.BadParameter(f"{value!r}; expected {named} or refresh=K with K of 1 or more")
+        if value not in kinds and not refresh_every(value):
+            raise click.BadParameter(f"{value!r}; expected {', '.join(kinds)} or refresh=K with K of 1 or more")
         return value
 
     return click.option(
@@ -190,6 +203,6 @@ def _cache_option(*kinds: str) -> Callable[[Command], Command]:
         show_default=True,
         callback=check,
         help="Keys and values between steps. "
-        + "; ".join(f"{kind}: {KEPT[kind]}" for kind in (*kinds, "frozen"))
+        + "; ".join(f"{kind}: {KEPT[kind]}" for kind in kinds)
         + "; refresh=K: again in every K-th step.",
     )

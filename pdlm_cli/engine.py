@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.preprocess import prepare_image, prepare_pass
+from model.settings import DecodeSettings
 from pdlm_cli.checkpoints import named_or_shipped
 from pdlm_cli.device import device_errors, free_memory, model_errors
-from pdlm_cli.errors import ConfigError, PassErrorCode
+from pdlm_cli.errors import PassErrorCode
 from pdlm_cli.loading import load_checkpoint
 from pdlm_cli.logs import log
 
 if TYPE_CHECKING:
-    from model.decode import DecodeSettings, PassCaptions
+    from model.decode import PassCaptions
     from model.pdlm import PerceptionDLM
 
 CALL_LANES = 4  # passes of a call for each that the device has room for
@@ -90,7 +91,7 @@ class ModelEngine:
     busy: ClassVar[Sequence[tuple[str, float]]] = ()
 
     model: "PerceptionDLM"
-    settings: "DecodeSettings"
+    settings: DecodeSettings
     max_regions: int
     tile_size: int
     model_sha256: str
@@ -137,9 +138,11 @@ class ModelEngine:
 
     def _no_room(self, tiles: int, regions: int, instruction: str | None) -> str | None:
         """Why a pass that needs these cannot be read whole; None if it can be."""
-        tokens, config = self.model.tokens, self.model.config
+        from model.decode import check_prompt
+
+        settings, tokens, config = self.settings, self.model.tokens, self.model.config
         try:
-            self.settings.check_prompt(tokens, config, tiles=tiles, regions=regions, instruction=instruction)
+            check_prompt(settings, tokens, config, tiles=tiles, regions=regions, instruction=instruction)
         except ValueError as error:
             return str(error)
         return None
@@ -149,36 +152,32 @@ def load_engine(
     checkpoint: str | None,
     device: str,
     dtype: str,
-    decode: Mapping[str, Any],
+    settings: DecodeSettings,
     *,
     quantize: str | None = None,
     compiled: bool = False,
 ) -> ModelEngine:
     """Load a checkpoint onto a device.
 
-    checkpoint: folder or hub id, None for the one that ships. decode: fields of model.decode.DecodeSettings. The rest
-    as for load_checkpoint. Raises ConfigError if any of it does not exist or does not fit together, DeviceError.
+    checkpoint: folder or hub id, None for the one that ships. The rest as for load_checkpoint. Raises ConfigError if
+    any of it does not exist or does not fit together, DeviceError.
     """
     source = named_or_shipped(checkpoint)  # before torch, which takes seconds to import
 
-    from model.decode import DecodeSettings
+    from model.decode import check_prompt
     from model.pdlm import PerceptionDLM
 
-    try:
-        settings = DecodeSettings(**decode)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     loaded = load_checkpoint(source, device, dtype, quantize=quantize, compiled=compiled, check=settings.check)
     model, config = loaded.model, loaded.model.config
     assert isinstance(model, PerceptionDLM) and config.regions is not None
     with model_errors():
-        settings.check_prompt(model.tokens, config)
+        check_prompt(settings, model.tokens, config)
     lanes, planned = _plan_memory(model, settings)
     sizes = config.regions.max_regions, config.tile_size
     return ModelEngine(model, settings, *sizes, loaded.sha256(), {**loaded.facts, "memory": planned}, lanes)
 
 
-def _plan_memory(model: "PerceptionDLM", settings: "DecodeSettings") -> tuple[int | None, str]:
+def _plan_memory(model: "PerceptionDLM", settings: DecodeSettings) -> tuple[int | None, str]:
     """Passes that fit the memory that the weights have left free, and what was planned in words; on the CPU the caller
     says how many."""
     import torch

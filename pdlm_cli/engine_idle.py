@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
+from model.settings import DecodeSettings
 from pdlm_cli.checkpoints import named_or_shipped
-from pdlm_cli.device import model_errors
 from pdlm_cli.loading import choose_checkpoint
 
 
@@ -33,15 +33,9 @@ class IdleEngine:
 
 
 def idle_engine(
-    checkpoint: str | None, device: str, dtype: str, decode: Mapping[str, Any], *, quantize: str | None = None
+    checkpoint: str | None, device: str, dtype: str, settings: DecodeSettings, *, quantize: str | None = None
 ) -> IdleEngine:
     """See `load_engine`: the same errors, but for those that the weights themselves and their device could cause."""
-    source = named_or_shipped(checkpoint)
-
-    from model.decode import DecodeSettings
-
-    with model_errors():
-        settings = DecodeSettings(**decode)
-    chosen = choose_checkpoint(source, device, dtype, quantize=quantize, check=settings.check)
+    chosen = choose_checkpoint(named_or_shipped(checkpoint), device, dtype, quantize=quantize, check=settings.check)
     assert chosen.config.regions is not None
     return IdleEngine(chosen.config.regions.max_regions, chosen.sha256(), chosen.facts())

@@ -11,6 +11,7 @@ FORMATS = (
     "paradlc-bench",
     "plain",
     "training",
+    "labelme",
     "image-folder",
     "parquet-manifest",
 )

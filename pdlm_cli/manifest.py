@@ -16,8 +16,21 @@ from pdlm_cli.inputs import MAX_REGIONS
 from pdlm_cli.json_stream import JsonStream
 from pdlm_cli.logs import log
 from pdlm_cli.progress import watched
-from pdlm_cli.readers import coco, coco_boxes, folder, lvis, panoptic, paradlc, parquet, plain, sa1b, training
-from pdlm_cli.readers.json_shape import Shape, shape_of
+from pdlm_cli.readers import (
+    coco,
+    coco_boxes,
+    folder,
+    json_files,
+    labelme,
+    lvis,
+    panoptic,
+    paradlc,
+    parquet,
+    plain,
+    sa1b,
+    training,
+)
+from pdlm_cli.readers.json_shape import remedy, shape_of
 from pdlm_cli.readers.records import Records
 from pdlm_cli.region_index import RegionIds, RegionIndex, image_hash
 from pdlm_cli.regions import ImageEntry
@@ -25,7 +38,7 @@ from pdlm_cli.run_paths import is_run
 from pdlm_cli.stores import Store, is_address, open_store
 
 # The first that recognises a JSON file reads it: what asks for more comes before what asks for less.
-JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, coco_boxes, sa1b, paradlc, plain, training)
+JSON_READERS: tuple[Any, ...] = (panoptic, lvis, coco, coco_boxes, sa1b, paradlc, plain, training, labelme)
 INPUTS = "an annotation file (JSON or Parquet), or a folder or an archive of pictures with masks"
 PARQUET_MAGIC = b"PAR1"
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}  # how they begin
@@ -187,8 +200,9 @@ def _read_into(index: RegionIndex, location: str, format: str) -> tuple[str, str
             records = parquet.read([(name, opened.enter_context(file)) for name, file in named], sha256)
             _fill(index, records, parquet.REGION_IDS, images_repeat=True)
     elif store is not None:
-        read = folder.read_sa1b if reader is sa1b else folder.read
-        _fill(index, read(store, sha256.update), reader.REGION_IDS)
+        take = sha256.update
+        records = folder.read(store, take) if reader is folder else json_files.read(store, take, reader)
+        _fill(index, records, reader.REGION_IDS)
     else:
         with open_input(location) as file:
             stream = JsonStream(file)
@@ -205,13 +219,13 @@ def _fill(index: RegionIndex, records: Records, region_ids: RegionIds, *, images
 def _container_reader(store: Store, format: str) -> Any:
     """Reader of a folder or an archive."""
     if format != "auto":
-        wanted = [reader for reader in (folder, sa1b, parquet) if format == reader.NAME]
+        wanted = [reader for reader in (folder, *json_files.READERS, parquet) if format == reader.NAME]
         if not wanted:
             raise ValueError(f"a folder or an archive cannot be {format}; name a file")
         return wanted[0]
     if any(name.endswith(".parquet") for name in store.names()):
         return parquet
-    return sa1b if folder.is_sa1b(store) else folder
+    return json_files.reader_of(store) or folder
 
 
 def _file_reader(location: str, format: str) -> Any:
@@ -244,16 +258,10 @@ def _file_reader(location: str, format: str) -> Any:
         if reader.recognises(shape):
             return reader
     expected = ", ".join(reader.NAME for reader in JSON_READERS)
-    of_sam = "; SAM's list of regions is read beside its picture, under the same name" if _is_of_sam(shape) else ""
     raise ValueError(
         f"{shape.describe()} is no known annotation format; expected one of {expected}: docs/inputs.md shows "
-        f"them{of_sam}"
+        f"them{remedy(shape)}"
     )
-
-
-def _is_of_sam(shape: Shape) -> bool:
-    region = shape.first(None)
-    return "segmentation" in region and "image_id" not in region
 
 
 def _begins_like_json(beginning: bytes) -> bool:

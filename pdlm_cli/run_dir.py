@@ -25,8 +25,8 @@ from pdlm_cli.rows import Row
 from pdlm_cli.run_paths import RECORDS, facts_path
 
 # What is made from a finished table, and wrong as soon as the table changes.
-DERIVED = ("_SUCCESS", "report.html", "_pdlm/stats.json", *EXPORTS.values())
-TEMPORARY = (".*.tmp", "data/.*.tmp", "_pdlm/.*.tmp", "_pdlm/done/.*.tmp")
+DERIVED = ("_SUCCESS", "report.html", f"{RECORDS}/stats.json", *EXPORTS.values())
+TEMPORARY = (".*.tmp", "data/.*.tmp", f"{RECORDS}/.*.tmp", f"{RECORDS}/done/.*.tmp")
 
 
 class RunDir(LockedFolder):
@@ -74,9 +74,9 @@ class RunDir(LockedFolder):
         """
         # In this order, and run.json only replaced: half a removal neither looks like a complete run nor
         # like files that no run wrote.
-        remove_files(self.path, *DERIVED, "_pdlm/done/*", "_pdlm/*.jsonl", *TEMPORARY, "data/part-*")
+        remove_files(self.path, *DERIVED, f"{RECORDS}/done/*", f"{RECORDS}/*.jsonl", *TEMPORARY, "data/part-*")
         if not proposed:
-            remove_files(self.path, "_pdlm/regions/*")
+            remove_files(self.path, f"{RECORDS}/regions/*")
         self._make_folders()
         self.markers = {}
         write_atomic(facts_path(self.path), as_json(facts))

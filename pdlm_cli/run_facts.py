@@ -29,7 +29,7 @@ def run_facts(job: "CaptionJob", manifest: Manifest, engine: Mapping[str, str], 
     be others. What else the job says may change when the run goes on.
     """
     config = {
-        **job.decode,
+        **asdict(job.decode),
         "seed": job.seed,
         "dtype": engine["dtype"],
         "quantize": job.quantize,

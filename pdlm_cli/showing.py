@@ -1,10 +1,9 @@
 """`pdlm show`: captions beside their picture, of a finished run or of one picture at once."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.settings import DecodeSettings
 from pdlm_cli.annotated import annotate
 from pdlm_cli.device import model_errors
 from pdlm_cli.engine import load_engine
@@ -69,7 +69,7 @@ def caption_picture(
     model: str | None,
     device: str,
     dtype: str,
-    decode: Mapping[str, Any],
+    settings: DecodeSettings,
     seed: int,
     *,
     quantize: str | None = None,
@@ -87,7 +87,7 @@ def caption_picture(
     regions = [mask for found in drawn for mask in _masks(*found, picture.size)]
     if steps and len(regions) > MOST_REGIONS:
         raise ConfigError(f"--steps-gif has room for {MOST_REGIONS} captions, found {len(regions)} regions")
-    engine = load_engine(model, device, dtype, decode, quantize=quantize)
+    engine = load_engine(model, device, dtype, settings, quantize=quantize)
     tokens = engine.model.tokens
     seen = Steps(tokens.piece, tokens.mask, tokens.ends) if steps else None
     with model_errors():
@@ -97,7 +97,7 @@ def caption_picture(
             seed=seed,
             batch_size=max(1, len(regions)),  # one batch, in which all captions are under way at once
             watch=None if seen is None else seen.watch,
-            **decode,
+            **asdict(settings),
         )
     texts = [caption.text for caption in captions]
     pixels = np.asarray(picture)

@@ -17,9 +17,9 @@ from pdlm_cli.manifest import Manifest, open_input, open_manifest, parquet_files
 from pdlm_cli.mask_files import inside, read_values
 from pdlm_cli.masks import decode_on, stated_size
 from pdlm_cli.parquet_pictures import ParquetPictures
-from pdlm_cli.readers import parquet
+from pdlm_cli.readers import lvis, parquet
 from pdlm_cli.regions import Embedded, ImageEntry, ParquetCell, Region, mask_file, mask_sha256
-from pdlm_cli.stores import Store, open_store
+from pdlm_cli.stores import Store, WithoutFolders, open_store
 
 Size = tuple[int, int]  # width, height in pixels
 CHUNK = 1 << 20  # bytes of a file that are hashed at a time
@@ -171,6 +171,8 @@ def open_sources(
     """images, masks: folder, archive or address; None for where the manifest's format has them, masks beside the
     pictures that were named. Raises InputError."""
     pictures = open_store(images or manifest.images_in, allow_outside=allow_outside)
+    if manifest.format == lvis.NAME:
+        pictures = WithoutFolders(pictures)
     if masks is None and manifest.masks_in == manifest.images_in:
         mask_pictures = pictures
     else:

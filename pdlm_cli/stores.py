@@ -75,6 +75,28 @@ class Folder:
         yield from _names_below(self._path, "")
 
 
+class WithoutFolders:
+    """A store whose files may lie there without the folder that their names begin with, as where the pictures of one
+    folder of COCO are all that a file of LVIS is about."""
+
+    def __init__(self, store: Store) -> None:
+        self.location, self._store = store.location, store
+
+    def open(self, name: str) -> BinaryIO:
+        try:
+            return self._store.open(name)
+        except RegionError as error:
+            if error.code != "missing_image" or "/" not in name:
+                raise
+            try:
+                return self._store.open(name.rpartition("/")[2])
+            except RegionError:
+                raise error from None
+
+    def names(self) -> Iterator[str]:
+        yield from self._store.names()
+
+
 def open_address(name: str, *, allow_outside: bool) -> BinaryIO:
     """A file by its own address, in a store that is somewhere else."""
     if not allow_outside:

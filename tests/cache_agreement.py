@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 
 from model.config import RegionConfig
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.pdlm import PerceptionDLM, load_model
 from model.preprocess import PreparedPass, prepare_image, prepare_pass
+from model.settings import DecodeSettings
 from model.sizes import random_model
 
 RECORDED = Path(__file__).parent / "data/region/checkpoint"

@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
+from model import stream
 from model.caption_rows import CaptionRows
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.pdlm import PerceptionDLM, load_model
 from model.preprocess import PreparedPass, prepare_image, prepare_pass
-from model.rules import Rule
+from model.settings import DecodeSettings
 from tests.cli.support import REPOSITORY
 
 SCENES = REPOSITORY / "examples/scenes"
@@ -50,7 +51,7 @@ def rows_forwarded(model: PerceptionDLM, passes: list[PreparedPass], poll: int, 
         counted.append(len(rows.forwarded))
         return forward(rows, decoder, embeds)  # type: ignore[arg-type]
 
-    with patch.object(CaptionRows, "forward", count), patch.object(Rule, "poll", lambda *_: poll):
+    with patch.object(CaptionRows, "forward", count), patch.object(stream, "steps_between_looks", lambda *_: poll):
         caption_passes(model, passes, DecodeSettings(), lanes=lanes)
     return sum(counted)
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from model.config import PerceptionDLMConfig
-from model.decode import DecodeSettings
 from model.memory import KEPT_FREE, pass_bytes
 from model.pdlm import PerceptionDLM
 from model.quantize import STORAGES
 from model.regions import RegionConfig
+from model.settings import DecodeSettings
 from model.sizes import SIZES, size_config
 
 GIB = 2**30

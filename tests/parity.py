@@ -21,12 +21,13 @@ from torch import Tensor
 
 from model.attention import structured_mask
 from model.batch import Batch, collate_passes
-from model.chat import ChatSettings, denoise_answer
-from model.decode import DecodeSettings, denoise_batch
+from model.chat import denoise_answer
+from model.decode import denoise_batch
 from model.diffusion import add_noise
 from model.layout import Kind, Layout, plan_chat, plan_pass
 from model.pdlm import PerceptionDLM, PerceptionDLMBase, load_model
 from model.preprocess import PreparedImage, PreparedPass, normalise, prepare_image, prepare_pass
+from model.settings import ChatSettings, DecodeSettings
 from model.tokens import Tokens
 
 # Largest difference allowed; what is not listed must be identical.

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from model.decode import DecodeSettings
 from model.pdlm import PerceptionDLM
+from model.settings import DecodeSettings
 from pdlm_cli.bench.contenders import Contender, Contenders, Part
 from pdlm_cli.bench.subject import open_subject
 from pdlm_cli.bench.workload import Scene, draw_scene, most_tiles

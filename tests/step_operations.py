@@ -8,9 +8,9 @@ Views counted, kernels that an operation is made of not; 32 layers of small widt
 import torch
 
 from model import caption_rows
-from model.decode import DecodeSettings
 from model.packed import attend_apart, attend_together
 from model.pdlm import PerceptionDLM
+from model.settings import DecodeSettings
 from model.sizes import BYTE_VOCABULARY, SIZES, Size, random_model
 from tests.model.support import one_pass, stream_on_the_way
 from tests.model.test_waiting import Operations

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from model.checkpoint import tensor_shapes
-from model.decode import DecodeSettings
+from model.settings import DecodeSettings
 from pdlm_cli.ablations.plan import plain_look
 from pdlm_cli.ablations.results import Measured
 from pdlm_cli.ablations.variants import Look
@@ -47,16 +47,13 @@ def measure(
 
 def _engine(checkpoint: Path, look: Look) -> ModelEngine:
     """The checkpoint in fp32 on the CPU, its prompts bound and its passes filled as the look says."""
-    engine = load_engine(str(checkpoint), "cpu", "fp32", {"steps": look.steps, "length": look.length})
+    settings = DecodeSettings(steps=look.steps, length=look.length, sampler="remask")
+    engine = load_engine(str(checkpoint), "cpu", "fp32", settings)
     config = engine.model.config
     assert config.regions is not None
     if look.binding is not None:
         config.regions = config.regions.with_(binding=look.binding)
-    return replace(
-        engine,
-        settings=DecodeSettings(steps=look.steps, length=look.length, sampler="remask"),
-        max_regions=min(look.together, engine.max_regions),
-    )
+    return replace(engine, max_regions=min(look.together, engine.max_regions))
 
 
 def summarised(look: dict[str, Any], judged: Sequence[Sequence[JudgedRegion]], *, forward_seconds: float) -> Measured:

@@ -22,9 +22,9 @@ from pdlm_cli.bench.workload import Scene
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-    from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
     from model.preprocess import PreparedPass
+    from model.settings import DecodeSettings
 
 BASELINES = ("released", "sequential", "ar")
 
@@ -197,7 +197,7 @@ class Contenders:
         self, scene: Scene, regions: int, steps: float, settings: "DecodeSettings", *, together: bool = False
     ) -> list[Phase]:
         """Of passes of that many regions; as many as are alike are one batch, if together."""
-        from model.denoiser import PREFIX_KEPT
+        from model.settings import PREFIX_KEPT
 
         if self.model.attention != "isolated" or settings.cache not in PREFIX_KEPT:
             return self._recomputed(scene, everywhere=False)

@@ -25,11 +25,12 @@ from pdlm_cli.logs import log
 from pdlm_cli.options import default_workers
 from pdlm_cli.parquet import part_bytes, read_rows
 from pdlm_cli.preparation import Preparation, prepare
+from pdlm_cli.run_paths import RECORDS
 from pdlm_cli.signals import StopSignals
 from pdlm_cli.sources import open_with_sources
 
 if TYPE_CHECKING:
-    from model.decode import DecodeSettings
+    from model.settings import DecodeSettings
 
 # In the order that data takes. The first stands before the run, load and preprocess happen in threads beside the model.
 FEW = 4  # steps that a step is measured by
@@ -98,7 +99,7 @@ def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tu
     """Regions that were captioned, seconds by stage, and what all of it used."""
     scenes, out = folder / "scenes", folder / f"out-{number}"
     ended = run_program(_command(scenes, out, checkpoint, session), session.meter)
-    stats = json.loads((out / "_pdlm" / "stats.json").read_bytes())
+    stats = json.loads((out / RECORDS / "stats.json").read_bytes())
     table = pq.read_table(out / "data", columns=["image_id", "pass_id", "load_ms", "preprocess_ms"]).to_pylist()
     once_an_image = {row["image_id"]: row["load_ms"] for row in table}
     once_a_pass = {row["pass_id"]: row["preprocess_ms"] for row in table}
@@ -120,8 +121,8 @@ def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tu
 
 def _command(scenes: Path, out: Path, checkpoint: str, session: Session) -> list[str]:
     job = session.job
-    given = {"input": scenes / "coco.json", "images": scenes, "output": out, "model": checkpoint}
-    given |= {"device": job.device, "dtype": job.dtype, "quantize": job.quantize, "log_format": "plain", **job.decode}
+    given = {"input": scenes / "coco.json", "images": scenes, "output": out, "model": checkpoint, **asdict(job.decode)}
+    given |= {"device": job.device, "dtype": job.dtype, "quantize": job.quantize, "log_format": "plain"}
     flags = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items() if value is not None]
     compiled = ["--compile"] if job.compiled else []
     return [sys.executable, "-m", "pdlm_cli", "caption", *chain(*flags), *compiled]

@@ -72,11 +72,11 @@ def _one_process(folder: str, session: Session) -> dict[str, Any]:
         "checkpoint": folder,
         "device": str(model.device),
         "dtype": dtype,
-        "decode": dict(job.decode),
         "quantize": job.quantize,
         "compiled": job.compiled,
     }
-    asked = json.dumps({"engine": engine, "tiles": session.scene(1).tiles, "began": time.time()})
+    work = {"decode": asdict(job.decode), "tiles": session.scene(1).tiles}
+    asked = json.dumps({"engine": engine, **work, "began": time.time()})
     done = subprocess.run(  # nosec B603 # this very program, no shell
         [sys.executable, "-m", "pdlm_cli.bench.loading", asked], capture_output=True, text=True, check=False
     )
@@ -89,6 +89,7 @@ def _one_process(folder: str, session: Session) -> dict[str, Any]:
 def main() -> None:
     asked = json.loads(sys.argv[1])
     from model.decode import caption_passes
+    from model.settings import DecodeSettings
     from pdlm_cli.bench.workload import draw_scene
     from pdlm_cli.engine import load_engine
 
@@ -96,7 +97,7 @@ def main() -> None:
         return time.time(), time.process_time(), resident_bytes()
 
     moments = [(asked["began"], 0.0, None), moment()]
-    engine = load_engine(**asked["engine"])
+    engine = load_engine(**asked["engine"], settings=DecodeSettings(**asked["decode"]))
     moments.append(moment())
     scene = draw_scene(engine.model.config, asked["tiles"], 1)
     passes = scene.passes(engine.model.config, 1)

@@ -13,6 +13,7 @@ from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.usage import resident_bytes
 from pdlm_cli.errors import DeviceError
 from pdlm_cli.logs import log
+from pdlm_cli.run_paths import RECORDS
 
 REGIONS, QUICK_REGIONS = 100_000, 5_000
 OF_A_PICTURE, SIDE = 50, 32
@@ -34,7 +35,7 @@ def long_run(quick: bool) -> list[Point]:
             command = [sys.executable, "-m", "pdlm_cli", "caption", *files, *how]
             started = time.perf_counter()
             with subprocess.Popen(command, stdout=said, stderr=said) as process:  # nosec B603 # this very program
-                seen = _watch(process, folder / "out/_pdlm/done", started)
+                seen = _watch(process, folder / "out" / RECORDS / "done", started)
         if process.returncode != 0:
             end = (folder / "said").read_text(errors="replace")[-400:]
             raise DeviceError(f"a run that was to be measured ended with {process.returncode}: {end}")

@@ -10,7 +10,7 @@ from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case
 
 if TYPE_CHECKING:
-    from model.decode import DecodeSettings
+    from model.settings import DecodeSettings
 
 REGIONS = {3: 93, 2: 10}  # passes by how many regions they have
 TOGETHER = 8  # passes on the device

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from rich.console import Console
 
@@ -76,7 +76,7 @@ def _facts(session: Session) -> dict[str, object]:
         "repeats": job.repeats,
         "warmup": job.warmup,
         "quick": job.quick,
-        **dict(job.decode),
+        **asdict(job.decode),
     }
     if job.bench == "e2e":  # whose pictures are as they were drawn
         not_asked = "regions", "baselines", "part_steps", "part_regions"

@@ -1,19 +1,18 @@
 """What faster ways cost the small checkpoint on drawn scenes: few steps, each of which writes all it is sure of;
 keys and values that are kept once a token is written."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from model.settings import DecodeSettings
 from pdlm_cli.engine import load_engine
 from pdlm_cli.evaluation.breakdown import Breakdown
 from pdlm_cli.evaluation.scenes import SceneSet, evaluate
 from pdlm_cli.progress import Progress
 from pdlm_cli.report import Report
 
-FULL: Mapping[str, Any] = {"steps": 32, "sampler": "remask"}
-ADAPTIVE: Mapping[str, Any] = {"steps": 32}  # what is usual
-DELAYED: Mapping[str, Any] = {"steps": 32, "sampler": "topk", "cache": "delayed"}
+FULL = DecodeSettings(steps=32, sampler="remask")
+ADAPTIVE = DecodeSettings(steps=32)  # what is usual
+DELAYED = DecodeSettings(steps=32, sampler="topk", cache="delayed")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def count_steps(pictures: int, device: str, progress: Progress) -> SceneSteps:
     return SceneSteps(speed.denoise_steps / speed.made, score, full[0], delayed[0], speed.made)
 
 
-def _evaluate(decode: Mapping[str, Any], pictures: int, device: str, progress: Progress) -> tuple[float, Report]:
+def _evaluate(decode: DecodeSettings, pictures: int, device: str, progress: Progress) -> tuple[float, Report]:
     engine = load_engine(None, device, "auto", decode)
     scenes = SceneSet(pictures, 0, "test", 5, engine.tile_size, (2, 6))
     report = Report(max_error_rate=0.0)

@@ -1,13 +1,14 @@
 """What a measurement is given: the model, the machine, how often to repeat."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
+from model.settings import DecodeSettings
 from pdlm_cli.bench.contenders import Contenders, Part
 from pdlm_cli.bench.machine import Rates, machine_facts, measure_rates
 from pdlm_cli.bench.nvml import open_gauge, uuid_of
@@ -16,23 +17,19 @@ from pdlm_cli.bench.subject import Subject, open_subject
 from pdlm_cli.bench.timing import Case, measure
 from pdlm_cli.bench.usage import Meter
 from pdlm_cli.bench.workload import Scene, draw_scene, most_tiles
-from pdlm_cli.errors import ConfigError
+from pdlm_cli.device import device_errors, model_errors
 from pdlm_cli.logs import log
 from pdlm_cli.progress import open_progress
-
-if TYPE_CHECKING:
-    from model.decode import DecodeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchJob:
     """Everything a measurement was asked for.
 
-    bench: which. model, random_weights, vocabulary, device, dtype, quantize, compiled: see `open_subject`. decode:
-    fields of DecodeSettings. tiles: of a picture, None for the most. regions: of a picture, at most. values: places of
-    the axis, None for the usual ones. baselines: see `contenders`. part: how much of slow loops is run. repeats,
-    warmup: of every point. pictures: of runs end to end and of the scenes that steps are counted on. quick: a look, not
-    a measurement.
+    bench: which. model, random_weights, vocabulary, device, dtype, quantize, compiled: see `open_subject`. tiles: of a
+    picture, None for the most. regions: of a picture, at most. values: places of the axis, None for the usual ones.
+    baselines: see `contenders`. part: how much of slow loops is run. repeats, warmup: of every point. pictures: of runs
+    end to end and of the scenes that steps are counted on. quick: a look, not a measurement.
     """
 
     bench: str
@@ -44,7 +41,7 @@ class BenchJob:
     dtype: str
     quantize: str | None
     compiled: bool
-    decode: Mapping[str, Any]
+    decode: DecodeSettings
     tiles: int | None
     regions: int
     values: tuple[int, ...] | None
@@ -64,7 +61,7 @@ class Session:
     console: Console
     log_format: str
     subject: Subject
-    settings: "DecodeSettings"
+    settings: DecodeSettings
     meter: Meter
     rates: Rates
     facts: dict[str, Any] = field(default_factory=dict)
@@ -97,18 +94,12 @@ class Session:
 
 def open_session(job: BenchJob, console: Console, log_format: str) -> Session:
     """Load the model and see what the machine can do. Raises ConfigError, DeviceError."""
-    from model.decode import DecodeSettings
-    from pdlm_cli.device import device_errors
-
     log.info("loading the model")
     with device_errors():
         asked = job.model, job.random_weights, job.vocabulary, job.device, job.dtype, job.quantize, job.compiled
         subject = open_subject(*asked)
-    try:
-        settings = DecodeSettings(**job.decode)
-        settings.check(subject.model.config)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    with model_errors():
+        job.decode.check(subject.model.config)
     if subject.random:
         log.warning("the weights are random: times are true, captions mean nothing")
     model = subject.model
@@ -117,4 +108,4 @@ def open_session(job: BenchJob, console: Console, log_format: str) -> Session:
     meter = Meter(model.device, open_gauge(uuid_of(model.device)))
     driver = meter.gauge.driver if meter.gauge is not None else None
     facts |= {**rates.facts(), "gpu_gauge": meter.gauge is not None, "driver": driver}
-    return Session(job, console, log_format, subject, settings, meter, rates, facts)
+    return Session(job, console, log_format, subject, job.decode, meter, rates, facts)

@@ -62,8 +62,8 @@ def open_subject(
     model.compiled. The checkpoint that ships if neither is given. Raises ConfigError, DeviceError."""
     import torch
 
-    from model.decode import DecodeSettings
     from model.pdlm import PerceptionDLM
+    from model.settings import DecodeSettings
     from model.sizes import random_model
 
     if random is None:

@@ -21,7 +21,7 @@ from pdlm_cli.errors import ConfigError
 from pdlm_cli.progress import open_progress
 
 if TYPE_CHECKING:
-    from model.decode import DecodeSettings
+    from model.settings import DecodeSettings
 
 CORES = 2  # for which the small checkpoint's target is
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pdlm_cli.decode_options import decode_options
+from pdlm_cli.decode_options import decode_options, decode_settings
 from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import SIZES, compile_option, logging_options, model_options
 
@@ -229,12 +229,13 @@ def _run(ctx: click.Context, name: str, log_format: str, given: dict[str, Any]) 
         part = {"steps": part["steps"] or 2, "regions": part["regions"] or 1}
     settings = {field: given.pop(field) for field in FIELDS}
     output = given.pop("output") or Path("out/bench") / name
+    decode = decode_settings(given)  # before imports that take seconds
     from pdlm_cli.bench.contenders import Part
     from pdlm_cli.bench.run import run
     from pdlm_cli.bench.session import BenchJob
     from pdlm_cli.stdout import print_line
 
-    job = BenchJob(bench=name, output=output, decode=given, part=Part(**part), **settings)
+    job = BenchJob(bench=name, output=output, decode=decode, part=Part(**part), **settings)
     print_line(run(job, log_format))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pdlm_cli.decode_options import decode_options, sampling_seed_option
+from pdlm_cli.decode_options import decode_options, decode_settings, sampling_seed_option
 from pdlm_cli.exports import EXPORTS
 from pdlm_cli.number_range import NumberRange
 from pdlm_cli.options import (
@@ -212,7 +212,7 @@ def caption(
             dtype=dtype,
             quantize=quantize,
             compiled=compiled,
-            decode=others,
+            decode=decode_settings(others),
             seed=seed,
             batch_size=None if isinstance(batch_size, str) else batch_size,
             pass_timeout=pass_timeout,

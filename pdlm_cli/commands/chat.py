@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pdlm_cli.decode_options import answer_options, sampling_options, sampling_seed_option
+from pdlm_cli.decode_options import answer_options, chat_settings, sampling_options, sampling_seed_option
 from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import json_option, logging_options, max_pixels_option, model_options
 from pdlm_cli.utf8 import checked_line
@@ -69,7 +69,7 @@ def chat(
         asked = chain([first], asked)
     talk = open_conversation(
         image,
-        settings,
+        chat_settings(settings),
         remember=not forget,
         checkpoint=model,
         device=device,

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pdlm_cli.decode_options import answer_options, decode_options, sampling_options
+from pdlm_cli.decode_options import answer_options, chat_settings, decode_options, decode_settings, sampling_options
 from pdlm_cli.local_path import LocalPath
 from pdlm_cli.options import (
     json_option,
@@ -109,7 +109,7 @@ def scenes(
             device=device,
             dtype=dtype,
             quantize=quantize,
-            decode=decode,
+            decode=decode_settings(decode),
             batch_size=batch_size,
             workers=workers,
             output=output,
@@ -182,7 +182,7 @@ def questions(
 
         sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "cfg_scale": cfg_scale}
         answer = {"length": length, "block": block, "steps": steps, "sampler": sampler, "cache": cache}
-        decode = {**answer, **sampling}
+        decode = chat_settings({**answer, **sampling, "seed": options["seed"]})
         result = run(SceneEvalJob(output=output, overwrite=overwrite, decode=decode, **options), log_format, stop)
     if as_json:
         print_line(result.to_json())
@@ -220,7 +220,8 @@ def tradeoff(ctx: click.Context, /, output: Path, overwrite: bool, log_format: s
         from pdlm_cli.evaluation.job import SceneEvalJob
         from pdlm_cli.evaluation.tradeoff import run
 
-        code = run(SceneEvalJob(output=output, overwrite=overwrite, decode={}, **options), log_format, stop)
+        usual = decode_settings({})  # but for what is tried
+        code = run(SceneEvalJob(output=output, overwrite=overwrite, decode=usual, **options), log_format, stop)
     ctx.exit(code)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from pdlm_cli.decode_options import decode_options, sampling_seed_option
+from pdlm_cli.decode_options import decode_options, decode_settings, sampling_seed_option
 from pdlm_cli.local_path import LocalPath, NamedFile
 from pdlm_cli.options import logging_options, model_options, moved_options
 
@@ -114,7 +114,15 @@ def show(
         if not masks:
             raise ConfigError(f"{source} needs MASKS: mask pictures, one a region, or an annotation file")
         shown = caption_picture(
-            source, masks, model, device, dtype, decode, seed, quantize=quantize, steps=steps_gif is not None
+            source,
+            masks,
+            model,
+            device,
+            dtype,
+            decode_settings(decode),
+            seed,
+            quantize=quantize,
+            steps=steps_gif is not None,
         )
         for number, caption in enumerate(shown.captions, 1):
             print_line(f"{number}  {printable(caption)}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.preprocess import prepare_image, prepare_pass
+from model.settings import DecodeSettings
 from pdlm_cli.checkpoints import named_or_shipped
 from pdlm_cli.cores import usable_cores
 from pdlm_cli.devices.messages import Loaded, Start
@@ -25,7 +26,7 @@ def open_workers(
     checkpoint: str | None,
     devices: Sequence[str],
     dtype: str,
-    decode: Mapping[str, Any],
+    settings: DecodeSettings,
     pass_timeout: float | None,
     *,
     quantize: str | None = None,
@@ -45,7 +46,8 @@ def open_workers(
             threads = _threads(names)
             begun = []
             for name in names:
-                begun.append(Device(Start(source, name, dtype, quantize, compiled, decode, threads, life=0), patience))
+                start = Start(source, name, dtype, quantize, compiled, settings, threads, life=0)
+                begun.append(Device(start, patience))
                 stack.callback(begun[-1].close)
             return begun
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.preprocess import Geometry
+from model.settings import DecodeSettings
 from pdlm_cli.engine import PassResult
 
 
@@ -25,7 +26,7 @@ class Start:
     dtype: str
     quantize: str | None
     compiled: bool
-    decode: Mapping[str, Any]
+    settings: DecodeSettings
     threads: int | None
     life: int
 

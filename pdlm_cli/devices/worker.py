@@ -82,7 +82,7 @@ def _load(start: Start) -> ModelEngine:
 
     if start.threads is not None:
         torch.set_num_threads(min(torch.get_num_threads(), start.threads))  # or fewer, as OMP_NUM_THREADS says
-    asked = start.checkpoint, start.device, start.dtype, start.decode
+    asked = start.checkpoint, start.device, start.dtype, start.settings
     return load_engine(*asked, quantize=start.quantize, compiled=start.compiled)
 
 

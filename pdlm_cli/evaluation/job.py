@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from model.settings import ChatSettings, DecodeSettings
 from pdlm_cli import __version__
 from pdlm_cli.data_engine.scene import check
 from pdlm_cli.errors import ConfigError
@@ -20,8 +21,8 @@ class SceneEvalJob:
     """Everything an evaluation was asked for.
 
     pictures, seed, split, level, objects: see SceneSet. size: that of the checkpoint's tiles, if None. model, device,
-    dtype, quantize: see load_checkpoint. decode: fields of DecodeSettings, or of ChatSettings for questions.
-    batch_size: passes of a model call, or pictures. workers: threads that draw.
+    dtype, quantize: see load_checkpoint. decode: ChatSettings for questions. batch_size: passes of a model call, or
+    pictures. workers: threads that draw.
     """
 
     pictures: int
@@ -34,7 +35,7 @@ class SceneEvalJob:
     device: str
     dtype: str
     quantize: str | None
-    decode: Mapping[str, Any]
+    decode: DecodeSettings | ChatSettings
     batch_size: int
     workers: int
     output: Path
@@ -48,7 +49,7 @@ class SceneEvalJob:
             "dtype": facts["dtype"],
             "quantize": self.quantize,
             **asdict(scenes),
-            **self.decode,
+            **asdict(self.decode),
         }
 
     def ran(self, settings: Mapping[str, Any], facts: Mapping[str, str], speed: Mapping[str, Any]) -> dict[str, Any]:

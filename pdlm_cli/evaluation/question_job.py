@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 from rich.table import Table
 
+from model.settings import ChatSettings
 from pdlm_cli import logs
 from pdlm_cli.annotated import annotate, sheet_png
 from pdlm_cli.atomic import as_json
-from pdlm_cli.chatting import chat_settings
 from pdlm_cli.checkpoints import QUESTIONS, named_or_shipped
 from pdlm_cli.evaluation.folder import EvaluationDir
 from pdlm_cli.evaluation.job import EvalResult, SceneEvalJob
@@ -30,8 +30,8 @@ WORST = 20
 
 def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
     """Do the job. Raises PdlmError for what stops it, and Interrupted while there is nothing to finish."""
+    assert isinstance(job.decode, ChatSettings)
     console, form = logs.configure(log_format)
-    settings = chat_settings({**job.decode, "seed": job.seed})
     source = named_or_shipped(job.model, QUESTIONS)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
@@ -45,7 +45,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
             for own in evaluate(
                 scenes,
                 loaded.model,
-                settings,
+                job.decode,
                 batch_size=job.batch_size,
                 workers=job.workers,
                 progress=progress,

@@ -21,9 +21,9 @@ from pdlm_cli.preparation import run_ahead
 from pdlm_cli.progress import Progress
 
 if TYPE_CHECKING:
-    from model.chat import ChatSettings
     from model.config import PerceptionDLMConfig
     from model.pdlm import PerceptionDLMBase
+    from model.settings import ChatSettings
 
 ASKING = 2  # number of the random stream of a scene that its questions come from; 1 is that of the benchmark's
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from model.settings import DecodeSettings
 from pdlm_cli import logs
 from pdlm_cli.atomic import as_json
 from pdlm_cli.engine import load_engine
@@ -21,6 +22,7 @@ from pdlm_cli.signals import StopSignals
 
 def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
     """Do the job. Raises PdlmError for what stops it, and Interrupted while there is nothing to finish."""
+    assert isinstance(job.decode, DecodeSettings)
     console, form = logs.configure(log_format)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")

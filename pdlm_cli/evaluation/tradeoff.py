@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from model.settings import DecodeSettings
 from pdlm_cli import logs
 from pdlm_cli.engine import ModelEngine, load_engine
 from pdlm_cli.evaluation.breakdown import Breakdown
@@ -60,7 +61,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> int:
     console, form = logs.configure(log_format)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
-        engine = load_engine(job.model, job.device, job.dtype, job.decode, quantize=job.quantize)
+        engine = load_engine(job.model, job.device, job.dtype, DecodeSettings(), quantize=job.quantize)
         scenes = job.scenes(engine.tile_size)
         stop.defer()
         ways = [(curve, value) for curve in _possible(engine) for value in WAYS[curve]]
@@ -73,7 +74,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> int:
                     log.error("stopped after %d of %d ways; nothing was written", len(found), len(ways))
                     return 128 + stop.received
                 found.append(one)
-        facts = {"settings": {"scenes": asdict(scenes), **job.decode}, "engine": dict(engine.facts)}
+        facts = {"settings": {"scenes": asdict(scenes)}, "engine": dict(engine.facts)}
         results = [asdict(one) for one in found]
         out.write(
             {

@@ -10,7 +10,6 @@ Subfolders have a folder `masks` of their own, or one of their path in the `mask
 picture has counts.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
@@ -18,16 +17,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from pdlm_cli import strict_json
-from pdlm_cli.errors import RegionError
 from pdlm_cli.inputs import MAX_PIXELS
-from pdlm_cli.json_stream import Item
 from pdlm_cli.logs import log
 from pdlm_cli.mask_files import read_values
 from pdlm_cli.readers import plain, sa1b
+from pdlm_cli.readers.folder_files import Files, Take, folder_of, items_of, unreadable
 from pdlm_cli.readers.json_shape import shape_of
 from pdlm_cli.readers.records import ImageRecord, Records, RegionRecord, object_at
-from pdlm_cli.regions import FILE_HASH_DIGITS
 from pdlm_cli.stores import Store
 
 NAME = "image-folder"
@@ -41,15 +37,12 @@ PICTURE = re.compile(
 # Digits that int() takes, and no more than a 64-bit number has: names in archives may be endless.
 NUMBER = re.compile(r"[0-9]{1,18}")
 NUMBERED = re.compile(rf"(?P<stem>.+?)(?P<mask>_mask)?_(?P<number>{NUMBER.pattern})", re.DOTALL)
-MAX_FILE = 64 << 20  # bytes of one mask picture or JSON file
 MASKS = "masks"
-
-Take = Callable[[bytes], object]  # for a hash of everything that decides what the regions are
 
 
 def read(store: Store, take: Take) -> Records:
     """All pictures that have masks, by name. Names of files are held in memory, their contents one at a time."""
-    layout, files = _Layout(store.names()), _Files(store, take)
+    layout, files = _Layout(store.names()), Files(store, take)
     without = 0
     for picture in layout.pictures:
         regions = _regions(picture, layout, files)
@@ -74,40 +67,9 @@ def read(store: Store, take: Take) -> Records:
         )
 
 
-def read_sa1b(store: Store, take: Take) -> Records:
-    """Every JSON file, by name. One that cannot be read is a region that cannot, so that its picture is told of."""
-    files = _Files(store, take)
-    for name in store.names():
-        if not name.endswith(".json"):
-            continue
-        image: ImageRecord | None = None
-        try:
-            for record in sa1b.read(_items(files.json(name))):
-                if isinstance(record, ImageRecord):
-                    file_name = _folder(name) + record.file_name
-                    record = image = ImageRecord(record.image_id, file_name, record.width, record.height)
-                yield record
-        except ValueError as error:
-            if image is None:
-                image = ImageRecord(name, name.removesuffix(".json") + ".jpg")
-                yield image
-            yield _unreadable(image.image_id, name, error)
-
-
 def pictures(store: Store) -> list[str]:
     """All pictures by name, with masks or without; not the masks."""
     return _Layout(store.names()).pictures
-
-
-def is_sa1b(store: Store) -> bool:
-    """Whether the first JSON file of a folder is SA-1B."""
-    for name in store.names():
-        if name.endswith(".json"):
-            try:
-                return sa1b.recognises(shape_of(_items(_Files(store, len).json(name))))
-            except ValueError:
-                return False
-    return False
 
 
 class _Layout:
@@ -121,7 +83,7 @@ class _Layout:
         beside: dict[tuple[str, str], list[str]] = {}
         unread: dict[tuple[str, str], list[str]] = {}
         for name in names:
-            folder = _folder(name)
+            folder = folder_of(name)
             match = PICTURE.fullmatch(name, len(folder))
             if match is None:
                 self.json |= {name} if name.endswith(".json") else set()
@@ -149,32 +111,9 @@ class _Layout:
         return True
 
 
-class _Files:
-    def __init__(self, store: Store, take: Take) -> None:
-        self._store, self._take = store, take
-        self.used: set[str] = set()  # names of those that were read, and of mask pictures that JSON names
-
-    def bytes(self, name: str) -> bytes:
-        """Raises ValueError."""
-        self.used.add(name)
-        with self._store.open(name) as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise ValueError(f"{name} has more than {MAX_FILE >> 20} MiB")
-        self._take(name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(data).digest())
-        return data
-
-    def json(self, name: str) -> Any:
-        return strict_json.loads(self.bytes(name))
-
-    def mask(self, name: str) -> dict[str, Any]:
-        """A mask picture as a mask: with a hash, so that the region is another one when the picture is."""
-        return {"file": name, "sha256": hashlib.sha256(self.bytes(name)).hexdigest()[:FILE_HASH_DIGITS]}
-
-
-def _regions(picture: str, layout: _Layout, files: _Files) -> list[RegionRecord] | None:
+def _regions(picture: str, layout: _Layout, files: Files) -> list[RegionRecord] | None:
     """The regions of a picture by the first layout it has, None if it has none."""
-    folder = _folder(picture)
+    folder = folder_of(picture)
     match = PICTURE.fullmatch(picture, len(folder))
     assert match is not None
     stem = match["stem"]
@@ -192,7 +131,7 @@ def _regions(picture: str, layout: _Layout, files: _Files) -> list[RegionRecord]
     return _listed(picture, name, files) if name in layout.json else None
 
 
-def _mask_pictures(picture: str, masks: Sequence[tuple[int, str, str]], files: _Files) -> list[RegionRecord]:
+def _mask_pictures(picture: str, masks: Sequence[tuple[int, str, str]], files: Files) -> list[RegionRecord]:
     """masks: of each its number, id and file."""
     return [_told(picture, region_id, name, files.mask) for _, region_id, name in masks]
 
@@ -204,30 +143,30 @@ def _told(image_id: str, region_id: str, name: str, mask: Callable[[str], Any]) 
         return RegionRecord(image_id, region_id, {"unreadable": f"{name}: {error}"})
 
 
-def _instances(picture: str, name: str, files: _Files) -> list[RegionRecord]:
+def _instances(picture: str, name: str, files: Files) -> list[RegionRecord]:
     try:
         mask = files.mask(name)
         values = np.unique(read_values(BytesIO(files.bytes(name)), name, MAX_PIXELS))
     except ValueError as error:
-        return [_unreadable(picture, name, error)]
+        return [unreadable(picture, name, error)]
     return [RegionRecord(picture, str(value), mask | {"id": int(value)}) for value in values if value]
 
 
-def _listed(picture: str, name: str, files: _Files) -> list[RegionRecord]:
+def _listed(picture: str, name: str, files: Files) -> list[RegionRecord]:
     """What the JSON beside a picture says; names of mask pictures in it are relative to its folder."""
     try:
         value = files.json(name)
         if isinstance(value, list):
             masks = [object_at(region, f"[{i}]").get("segmentation") for i, region in enumerate(value)]
             found = plain.masks_of(masks, picture, "the file")
-        elif sa1b.recognises(shape_of(_items(value))):
-            found = sa1b.read(_items(value))
+        elif sa1b.recognises(shape_of(items_of(value))):
+            found = sa1b.read(items_of(value))
         else:
             found = plain.masks_of(value.get("masks"), picture, "'masks'")
         regions = [record for record in found if isinstance(record, RegionRecord)]
     except ValueError as error:
-        return [_unreadable(picture, name, error)]
-    masks = [_below(_folder(name), region.mask) for region in regions]
+        return [unreadable(picture, name, error)]
+    masks = [_below(folder_of(name), region.mask) for region in regions]
     files.used |= {mask["file"] for mask in masks if isinstance(mask, dict) and isinstance(mask.get("file"), str)}
     return [RegionRecord(picture, region.region_id, mask) for region, mask in zip(regions, masks, strict=True)]
 
@@ -238,25 +177,7 @@ def _below(folder: str, mask: Any) -> Any:
     return mask
 
 
-def _unreadable(image_id: str, name: str, error: ValueError) -> RegionRecord:
-    reason = str(error) if isinstance(error, RegionError) else f"{name}: {error}"
-    return RegionRecord(image_id, "unreadable", {"unreadable": reason})
-
-
-def _items(value: Any) -> Iterator[Item]:
-    """A value as a stream of its items."""
-    for key, found in object_at(value, "the file").items():
-        if isinstance(found, list) and found:
-            yield from (Item(key, i, item) for i, item in enumerate(found))
-        else:
-            yield Item(key, None, found)
-
-
 def _natural(name: str) -> tuple[int, str]:
     """Number and id of a mask picture that is named by its number; others come first, by name."""
-    stem = name[len(_folder(name)) : name.rindex(".")]
+    stem = name[len(folder_of(name)) : name.rindex(".")]
     return (int(stem) if NUMBER.fullmatch(stem) else -1), stem
-
-
-def _folder(name: str) -> str:
-    return name[: name.rfind("/") + 1]

@@ -44,3 +44,16 @@ def shape_of(items: Iterable[Item]) -> Shape:
         if "annotations" in beginning and ("images" in beginning or "image" in beginning):
             break
     return Shape(beginning)
+
+
+def remedy(shape: Shape) -> str:
+    """What to do about a file that no reader is for, if it is known what it is; to be put behind an error."""
+    region = shape.first(None)
+    if "image_id" in region and ("segmentation" in region or "bbox" in region):
+        return (
+            "; COCO results have no file names of their images: put them, each with an 'id', in place of the "
+            "'annotations' of the file of ground truth, as docs/inputs.md does"
+        )
+    if "segmentation" in region:
+        return "; SAM's list of regions is read beside its picture, under the same name"
+    return ""

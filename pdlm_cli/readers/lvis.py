@@ -19,13 +19,15 @@ def recognises(shape: Shape) -> bool:
 
 
 def read(items: Iterable[Item]) -> Records:
-    """As COCO; an image's file name is the last segment of its address, its %20 and the like being characters."""
-    return coco.read_instances(items, _last_segment)
+    """As COCO. An image's file name is the end of its address, a folder of COCO's and the file in it, as
+    in train2017/000000391895.jpg; %20 and the like are characters."""
+    return coco.read_instances(items, _end_of_address)
 
 
-def _last_segment(image: dict[str, Any], where: str) -> str:
+def _end_of_address(image: dict[str, Any], where: str) -> str:
     address = name_at(image, "coco_url", where, "an address that ends in the file name")
-    name = unquote(urlsplit(address).path.rsplit("/", 1)[-1])
+    *folders, name = urlsplit(address).path.split("/")
     if not name:
         raise ValueError(f"{where} 'coco_url' must end in a file name, found {address!r}")
-    return name
+    folder = [part for part in folders[-1:] if part not in ("", ".")]
+    return "/".join(unquote(part) for part in (*folder, name))

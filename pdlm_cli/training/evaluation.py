@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.chat import ChatSettings, answer_layout
+from model.chat import answer_layout
 from model.config import PerceptionDLMConfig
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.pdlm import PerceptionDLM, PerceptionDLMBase
 from model.preprocess import PreparedPass
+from model.settings import ChatSettings, DecodeSettings
 from model.tokens import Tokens
 from pdlm_cli.logs import log
 from pdlm_cli.training.bad_samples import SHOWN

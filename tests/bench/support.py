@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from model.decode import DecodeSettings
+from model.settings import DecodeSettings
 from pdlm_cli.bench.contenders import Part
 from pdlm_cli.bench.long_run import AXIS as LONG_RUN
 from pdlm_cli.bench.machine import Rates
@@ -30,7 +30,7 @@ def job(**changes: Any) -> BenchJob:
         "dtype": "fp32",
         "quantize": None,
         "compiled": False,
-        "decode": {},
+        "decode": DecodeSettings(),
         "tiles": 1,
         "regions": 3,
         "values": None,

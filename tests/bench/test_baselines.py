@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.decode import caption_passes, plan_batch
 from model.pdlm import PerceptionDLM
+from model.settings import DecodeSettings
 from pdlm_cli.bench import subject
 from pdlm_cli.bench.baselines import released_steps, write_left_to_right
 from pdlm_cli.bench.contenders import Contenders, Part

@@ -18,7 +18,8 @@ from PIL import Image
 
 from model import decode
 from model.captions import PassCaptions
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
+from model.settings import DecodeSettings
 from pdlm_cli.bench import contenders, end_to_end, loading, long_run, target_runs
 from pdlm_cli.bench.points import read_points
 from pdlm_cli.bench.run import MEASUREMENTS
@@ -32,24 +33,11 @@ from tests.bench.support import point, session
 from tests.repo.command_lines import check_pdlm_arguments
 from tests.repo.files import ROOT
 
-SMALL = (
-    "--random-weights",
-    "tiny",
-    "--steps",
-    "2",
-    "--length",
-    "2",
-    "--tiles",
-    "1",
-    "--repeats",
-    "2",
-    "--device",
-    "cpu",
-)
+SMALL = ("--random-weights", "tiny", "--steps", "2", "--length", "2", "--repeats", "2", "--device", "cpu")
 
 
 def bench(name: str, output: Path, *arguments: str) -> dict[str, Any]:
-    small = [own for own in SMALL if own not in ("--tiles", "1")] if name == "e2e" else SMALL
+    small = SMALL if name == "e2e" else (*SMALL, "--tiles", "1")
     asked = ["bench", name, *small, "--output", str(output), "--log-format", "plain", *arguments]
     result = CliRunner().invoke(main, asked, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
@@ -129,6 +117,7 @@ def test_load_is_measured_in_new_processes(tmp_path: Path) -> None:
 
 def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
+    settings = DecodeSettings(steps=2, sampler="topk")
 
     def process(command: list[str], **_: Any) -> Any:
         asked.append(json.loads(command[-1]))
@@ -137,9 +126,9 @@ def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -
         )
 
     monkeypatch.setattr(subprocess, "run", process)
-    loading.load(session(decode={"steps": 2, "sampler": "topk"}, quantize="int8", compiled=True, repeats=1, warmup=0))
+    loading.load(session(decode=settings, quantize="int8", compiled=True, repeats=1, warmup=0))
     [found] = asked
-    assert found["engine"]["decode"] == {"steps": 2, "sampler": "topk"}
+    assert DecodeSettings(**found["decode"]) == settings
     assert (found["engine"]["quantize"], found["engine"]["compiled"]) == ("int8", True)
 
 
@@ -166,7 +155,7 @@ def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
         tried.append(len(passes))
         return caption_passes(model, passes, settings)
 
-    engine = replace(load_engine(None, "cpu", "fp32", {"steps": 2, "length": 4}), lanes=2)
+    engine = replace(load_engine(None, "cpu", "fp32", DecodeSettings(steps=2, length=4)), lanes=2)
     assert engine.batch_size == 8  # of a call, on CUDA
     monkeypatch.setattr(end_to_end, "load_engine", lambda *_, **__: engine)
     monkeypatch.setattr(decode, "caption_passes", counted)

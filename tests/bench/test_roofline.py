@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.decode import caption_passes, plan_batch
 from model.quantize import STORAGES
+from model.settings import DecodeSettings
 from pdlm_cli.bench.machine import Rates
 from pdlm_cli.bench.roofline import Counts, Lengths, Phase, cached_pass, least_seconds, recomputed_pass, total
 from tests.model.support import one_pass, tiny

@@ -1,20 +1,31 @@
-"""Runs of the pipeline in this process, with any engine, and the rows that they leave."""
+"""Commands in this process; runs of the pipeline alone, with any engine; and the rows that they leave."""
 
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from click.testing import CliRunner, Result
 from rich.console import Console
 
 from pdlm_cli import logs
 from pdlm_cli.caption_job import caption_manifest, open_job_input
+from pdlm_cli.main import main
 from pdlm_cli.progress import open_progress
 from pdlm_cli.report import Report
 from pdlm_cli.run_dir import RunDir
 from pdlm_cli.signals import StopSignals
-from tests.cli.support import Dataset
+from tests.cli.support import CHECKPOINT, Dataset
 
+FAST = ["--model", str(CHECKPOINT), "--device", "cpu", "--steps", "2", "--length", "4"]
 TIMES = {"load_ms", "preprocess_ms", "encode_ms", "decode_ms", "pass_ms", "pass_share_ms", "finished_at"}
+
+
+def pdlm(*arguments: Any) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+def caption(*arguments: Any) -> Result:
+    return pdlm("caption", *arguments)
 
 
 def run(dataset: Dataset, out: Path, engine: Any, stop: StopSignals | None = None, **changes: Any) -> Report:

@@ -11,6 +11,12 @@ from tests.cli.support import REPOSITORY
 FOLDER = REPOSITORY / "tests/data/inputs"
 
 
+def png_of(image: Image.Image) -> bytes:
+    data = BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
+
+
 @dataclass(frozen=True)
 class Picture:
     """name: without suffix. labels: (height, width), 0 outside, otherwise the number of a region, from 1 on.
@@ -37,9 +43,7 @@ class Picture:
         return Image.fromarray(np.stack(bands, axis=2).astype(np.uint8))
 
     def png(self) -> bytes:
-        data = BytesIO()
-        self.image().save(data, "PNG")
-        return data.getvalue()
+        return png_of(self.image())
 
 
 def drawn(name: str, *rows: str, categories: tuple[str, ...]) -> Picture:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from model.settings import DecodeSettings
 from pdlm_cli.caption_job import CaptionJob
 from pdlm_cli.inputs import MAX_PIXELS, MAX_REGIONS
 
@@ -97,7 +98,7 @@ class Dataset:
             "model": str(CHECKPOINT),
             "devices": ("cpu",),
             "dtype": "fp32",
-            "decode": {},
+            "decode": DecodeSettings(),
             "seed": 0,
             "batch_size": 2,
             "pass_timeout": None,

@@ -14,10 +14,11 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from model.chat import ChatSettings, answer_layout, answer_question
+from model.chat import answer_layout, answer_question
 from model.layout import plan_conversation
 from model.pdlm import load_model
 from model.preprocess import prepare_image
+from model.settings import ChatSettings
 from pdlm_cli import chatting, checkpoints
 from pdlm_cli.chatting import Conversation
 from pdlm_cli.main import main

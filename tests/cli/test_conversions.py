@@ -66,7 +66,8 @@ def test_every_format_converts_to_every_other(name: str, to: str, tmp_path: Path
     assert (converted.images, converted.regions, converted.exit_code) == (2, 5, 0)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
-    back, back_sources = opened(out) if to == "folder" else opened(out, images=str(FOLDER / "coco"))
+    images = FOLDER / ("lvis" if name == "lvis" else "coco")  # whose pictures lie in folders, or do not
+    back, back_sources = opened(out) if to == "folder" else opened(out, images=str(images))
     assert back.format == TARGETS[to].format
     if name == "training_embedded" and to not in HOLDS_PICTURES:  # nothing to name the pictures by
         found_masks = [

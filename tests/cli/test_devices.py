@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.decode import DecodeSettings
+from model.settings import DecodeSettings
 from pdlm_cli import engine
 from pdlm_cli.device import device_errors
 from pdlm_cli.devices.faults import Faults
@@ -22,7 +22,7 @@ from tests.cli.runs import many, rows_of, run
 from tests.cli.support import CHECKPOINT, Dataset, no_thread_left
 from tests.cli.test_process import LIMIT_S, caption, start
 
-DECODE = {"steps": 2, "length": 4}
+DECODE = DecodeSettings(steps=2, length=4)
 FAST = ["--steps", 2, "--length", 4]
 
 
@@ -40,14 +40,14 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_cpu_takes_several_passes_a_call_where_none_is_padded() -> None:
     assert load_engine(None, "cpu", "fp32", DECODE).batch_size == 4
-    assert load_engine(None, "cpu", "fp32", DECODE | {"cache": "none"}).batch_size == 1
+    assert load_engine(None, "cpu", "fp32", replace(DECODE, cache="none")).batch_size == 1
 
 
 def test_memory_that_torch_holds_for_nothing_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
     held = [10**15]  # what small weights have passed through
     monkeypatch.setattr(engine, "free_memory", held.clear)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**15 - sum(held), 10**15))
-    config, dtype = load_engine(None, "cpu", "fp32", {}).model.config, torch.float32
+    config, dtype = load_engine(None, "cpu", "fp32", DecodeSettings()).model.config, torch.float32
     on_gpu: Any = SimpleNamespace(config=config, dtype=dtype, device=torch.device("cuda"))
     lanes, planned = engine._plan_memory(on_gpu, DecodeSettings())
     assert lanes == 16
@@ -160,7 +160,7 @@ def test_two_workers_write_what_one_does(
 def test_fp32_is_fp32_in_convolutions_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """On CUDA torch would compute them in TF32, of ten bits, and captions would be others than on the CPU."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    load_engine(None, "cpu", "fp32", {})
+    load_engine(None, "cpu", "fp32", DecodeSettings())
     assert not torch.backends.cudnn.allow_tf32
 
 

@@ -5,7 +5,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pdlm_cli import __version__, decode_options, device, options
+from pdlm_cli import __version__, device, options
 from pdlm_cli.main import COMMANDS, main
 from tests.cli.support import REPOSITORY
 
@@ -60,10 +60,8 @@ def test_version_is_that_of_the_package() -> None:
 
 def test_choices_are_those_of_the_library() -> None:
     from model.quantize import STORAGES
-    from model.rules import SAMPLERS
     from model.sizes import SIZES
 
-    assert ("auto", *SAMPLERS) == decode_options.SAMPLERS
     assert ("auto", *device.DTYPES) == options.DTYPES
     assert tuple(STORAGES) == options.QUANTIZED
     assert tuple(SIZES) == options.SIZES

@@ -17,7 +17,7 @@ from pdlm_cli.manifest import open_manifest
 from pdlm_cli.sources import MaskReader, open_with_sources
 from pdlm_cli.stores import open_store
 from tests.cli.runs import run
-from tests.cli.support import Dataset, StubEngine, box_mask, rle
+from tests.cli.support import REPOSITORY, Dataset, StubEngine, box_mask, rle
 
 BOX = [3, 2, 10, 5]
 
@@ -137,6 +137,28 @@ def test_the_list_of_sam_lies_beside_its_picture(tmp_path: Path) -> None:
     assert [region.region_id for region in entry.regions] == ["0", "1"]
     for region, mask in zip(entry.regions, masks, strict=True):
         assert np.array_equal(reader.pixels(region, (40, 30)), mask)
+
+
+@pytest.mark.parametrize(
+    ("said", "format"), [({"segmentation": rle(box_mask(40, 30, *BOX))}, "auto"), ({"bbox": BOX}, "coco-boxes")]
+)
+def test_results_of_coco_are_joined_with_the_ground_truth(
+    said: dict[str, Any], format: str, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset.region(dataset.image())
+    dataset.write().rename(dataset.folder / "instances_val2017.json")
+    results = dataset.folder / "results.json"
+    results.write_text(json.dumps([{"image_id": 1, "category_id": 1, **said, "score": 0.9}]))
+    with pytest.raises(InputError, match=r"COCO results have no file names .* in place of the 'annotations'"):
+        open_manifest(results)
+    shown = (REPOSITORY / "docs/inputs.md").read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(dataset.folder)
+    exec(shown, {})
+    found, sources = open_with_sources("found.json", format=format)
+    (entry,) = found
+    (region,) = entry.regions
+    assert region.category == "thing"
+    assert np.array_equal(MaskReader(sources, entry).pixels(region, (40, 30)), box_mask(40, 30, *BOX))
 
 
 @pytest.mark.parametrize(

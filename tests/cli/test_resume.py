@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.settings import DecodeSettings
 from pdlm_cli.errors import ConfigError, DeviceError
 from pdlm_cli.parts import merge
 from pdlm_cli.signals import StopSignals
@@ -144,7 +145,7 @@ def changed_input(dataset: Dataset) -> dict[str, Any]:
     ("change", "told"),
     [
         (lambda dataset: {"seed": 7}, "--seed was 0, now it is 7"),
-        (lambda dataset: {"decode": {"steps": 8}}, "--steps was not given, now it is 8"),
+        (lambda dataset: {"decode": DecodeSettings(steps=8)}, "--steps was 32, now it is 8"),
         (lambda dataset: {"part_rows": 5}, "--part-rows was 9, now it is 5"),
         (lambda dataset: {"limit": 2}, "--limit was not given, now it is 2"),
         (lambda dataset: {"shard": (0, 2)}, "--shard was not given, now it is 0/2"),

@@ -1,6 +1,7 @@
 """Pictures from folders and from the input itself; masks from what the input says and from mask pictures."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,30 @@ def test_base64_pictures_and_embedded_bytes_are_told_by_the_manifest() -> None:
     assert open_with_sources(str(FOLDER / "training_embedded/training.json"))[0].holds_pictures
     assert open_with_sources(str(FOLDER / "parquet_images/manifest.parquet"))[0].holds_pictures
     assert not open_with_sources(str(FOLDER / "coco/masks.json"))[0].holds_pictures
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["folder", "zip"])
+def test_pictures_of_lvis_lie_in_the_folders_of_coco_or_in_one_of_them(tmp_path: Path, archived: bool) -> None:
+    images = [{"id": i, "coco_url": f"http://x/{part}2017/{i}.png"} for i, part in enumerate(("train", "val", "val"))]
+    region = {"segmentation": [[1, 1, 4, 1, 4, 4]]}
+    annotations = [{"id": i, "image_id": i, **region} for i in range(3)]
+    (tmp_path / "lvis.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    for name in ("both/train2017/0.png", "both/val2017/1.png", "one/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+
+    def read(where: str) -> list[str]:
+        place = shutil.make_archive(str(tmp_path / where), "zip", tmp_path / where) if archived else tmp_path / where
+        found, sources = open_with_sources(str(tmp_path / "lvis.json"), images=str(place))
+        said = []
+        for entry in found:
+            try:
+                said.append(str(sources.picture(entry).size))
+            except RegionError as error:
+                said.append(str(error))
+        return said
+
+    assert read("both")[:2] == ["(8, 6)", "(8, 6)"]
+    assert read("one")[0] == "(8, 6)"
+    for found in (read("both")[2], read("one")[2]):
+        assert found.startswith("no file 'val2017/2.png' in ") and "--images names" in found

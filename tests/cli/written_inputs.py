@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tests.cli.sample_pictures import FOLDER, SAMPLE, Picture
+from tests.cli.sample_pictures import FOLDER, SAMPLE, Picture, png_of
 from tests.cli.support import rle
 
 
@@ -76,10 +76,12 @@ def coco_annotations_first(pictures: tuple[Picture, ...], folder: Path) -> Path:
 
 
 def lvis(pictures: tuple[Picture, ...], folder: Path) -> Path:
-    save_pictures(pictures, folder)
+    """Pictures lie in the folders of COCO, which their addresses name."""
     lists = coco_lists(pictures)
-    for image in lists["images"]:
-        image["coco_url"] = f"http://images.example/train/{image.pop('file_name')}"
+    for i, (picture, image) in enumerate(zip(pictures, lists["images"], strict=True)):
+        part = ("train2017", "val2017")[i % 2]
+        save_pictures((picture,), folder / part)
+        image["coco_url"] = f"http://images.example/coco/{part}/{image.pop('file_name')}"
     return save(folder / "lvis.json", lists)
 
 
@@ -175,6 +177,22 @@ def plain(pictures: tuple[Picture, ...], folder: Path) -> Path:
     return save(folder / "list.json", records)
 
 
+def labelme(pictures: tuple[Picture, ...], folder: Path) -> Path:
+    """Every other picture lies in its file. Polygons cannot say every set of pixels; shapes that are masks can."""
+    for i, picture in enumerate(pictures):
+        shapes = []
+        for mask, name in zip(picture.masks, picture.categories, strict=True):
+            left, top, right, bottom = Image.fromarray(mask).getbbox()
+            crop = png_of(Image.fromarray(mask[top:bottom, left:right].astype(np.uint8)))
+            own = {"label": name, "shape_type": "mask", "points": [[left, top], [right - 1, bottom - 1]]}
+            shapes.append(own | {"mask": base64.b64encode(crop).decode()})
+        size = {f"image{side.title()}": pixels for side, pixels in picture.size.items()}
+        data = base64.b64encode(picture.png()).decode() if i % 2 else None
+        save(folder / f"{picture.name}.json", {"shapes": shapes, "imagePath": picture.file, "imageData": data} | size)
+        save_pictures(() if i % 2 else (picture,), folder)
+    return folder
+
+
 def folder_of_masks(pictures: tuple[Picture, ...], folder: Path) -> Path:
     save_pictures(pictures, folder)
     for picture in pictures:
@@ -261,6 +279,7 @@ WRITERS: dict[str, tuple[Callable[[tuple[Picture, ...], Path], Path], str, bool]
     "training_rles": (training_rles, "training", False),
     "training_embedded": (training_embedded, "training", False),
     "plain": (plain, "plain", False),
+    "labelme": (labelme, "labelme", True),
     "folder_of_masks": (folder_of_masks, "image-folder", False),
     "folder_beside": (folder_beside, "image-folder", False),
     "folder_instances": (folder_instances, "image-folder", False),

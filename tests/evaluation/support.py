@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from model.settings import DecodeSettings
 from pdlm_cli.evaluation.job import SceneEvalJob
 from pdlm_cli.evaluation.regions import JudgedRegion
 from pdlm_cli.evaluation.scenes import SceneSet, evaluate
@@ -24,7 +25,7 @@ def job_of(output: Path, scenes: SceneSet, model: Path | None = None) -> SceneEv
         device="cpu",
         dtype="fp32",
         quantize=None,
-        decode={},
+        decode=DecodeSettings(),
         batch_size=2,
         workers=1,
         output=output,

@@ -4,6 +4,7 @@ import io
 import json
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from model.chat import ChatSettings, answer_question
+from model.chat import answer_question
 from model.pdlm import PerceptionDLMBase
 from model.preprocess import prepare_image
+from model.settings import ChatSettings
 from pdlm_cli.data_engine.questions import SORTS, WHOLE
 from pdlm_cli.data_engine.scene import draw_scene
 from pdlm_cli.evaluation import questions
@@ -132,7 +134,8 @@ def test_a_stopped_evaluation_writes_nothing(monkeypatch: pytest.MonkeyPatch, tm
 
     told(tell, monkeypatch)
     scenes = SceneSet(pictures=6, seed=0, split="test", level=4, size=96, objects=(2, 4))
-    result = run(job_of(tmp_path, scenes, CHECKPOINT), "plain", stop)
+    job = replace(job_of(tmp_path, scenes, CHECKPOINT), decode=ChatSettings())
+    result = run(job, "plain", stop)
     assert (result.exit_code, json.loads(result.to_json())) == (143, {"exit_code": 143})
     assert not any((tmp_path / name).exists() for name in FILES)
 

@@ -20,13 +20,13 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from model import caption_rows, chat, head, rules, stream
 from model.batch import Batch
-from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.decode import caption_passes, plan_batch
 from model.diffusion import add_noise, draw_hits
 from model.layout import _Plan, plan_chat
 from model.pdlm import PerceptionDLM
 from model.preprocess import PreparedImage, PreparedPass
 from model.quantize import STORAGES, quantize_decoder
-from model.rules import SAMPLERS
+from model.settings import SAMPLERS, ChatSettings, DecodeSettings
 from model.sizes import random_model
 from model.words import Both, caption_words
 from pdlm_cli.bench.baselines import released_steps, write_left_to_right
@@ -136,7 +136,7 @@ def caption_stored(model: PerceptionDLM, passes: list[PreparedPass], storage: st
 def answer(model: PerceptionDLM, image: PreparedImage, settings: dict[str, Any]) -> None:
     blank = [model.tokens.mask] * SHORT["length"]
     layout = plan_chat(model.tokens, model.config, tiles=len(image.tiles), question="What?", answer=blank)
-    chosen = chat.ChatSettings(**SHORT, block=4, **settings)
+    chosen = ChatSettings(**SHORT, block=4, **settings)
     chat._denoise(there(model), [image], [layout], chosen, ends=model.tokens.ends)
 
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.config import RegionConfig
-from model.decode import DecodeSettings, plan_batch
+from model.decode import plan_batch
 from model.pdlm import PerceptionDLM
 from model.preprocess import PreparedPass, prepare_image, prepare_pass
+from model.settings import DecodeSettings
 from model.sizes import random_model
 from model.stream import CaptionStream
 

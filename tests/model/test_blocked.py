@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model.blocked import BlockedLinear, block_linears, can_block
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
+from model.settings import DecodeSettings
 from pdlm_cli.device import place
 from tests import product_cost
 from tests.model.support import one_pass, tiny

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.chat import ChatSettings, answer_layout, answer_layouts, answer_question
+from model.chat import answer_layout, answer_layouts, answer_question
 from model.layout import plan_chat
 from model.pdlm import load_model
 from model.preprocess import prepare_image
+from model.settings import ChatSettings
 from tests.model.support import ISOLATED, RELEASED, picture, tiny
 from tests.model.test_checkpoint import CHAT
 

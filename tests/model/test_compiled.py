@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from model.compiled import compile_decoder
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.pdlm import PerceptionDLM
+from model.settings import DecodeSettings
 from model.sizes import random_model
 from tests.model.test_quantize import captions, loaded, passes
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from model import decode
-from model.decode import DecodeSettings, caption_passes, cut_caption, denoise_batch, plan_batch
+from model.decode import caption_passes, cut_caption, denoise_batch, plan_batch
 from model.preprocess import prepare_image, prepare_pass
-from model.rules import SAMPLERS
+from model.settings import SAMPLERS, DecodeSettings
 from model.sizes import random_model
 from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
 

@@ -14,12 +14,13 @@ from model.attention import structured_mask
 from model.batch import Batch
 from model.captions import cut_caption
 from model.config import RegionConfig
-from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.decode import caption_passes, plan_batch
 from model.packed import attend_apart, attend_together
 from model.pdlm import PerceptionDLM
 from model.preprocess import PreparedPass
-from model.rules import SAMPLERS, Pools, advance
+from model.rules import Pools, advance
 from model.sampling import predict
+from model.settings import SAMPLERS, DecodeSettings
 from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
 from tests.model.test_stream import EARLY, mixed_passes, rows_of_steps
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from model.compiled import compile_decoder
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.memory import pass_bytes
 from model.pdlm import PerceptionDLM
 from model.quantize import STORAGES
-from model.rules import SAMPLERS
+from model.settings import SAMPLERS, DecodeSettings
 from model.sizes import random_model
 from pdlm_cli.bench.nvml import open_gauge, uuid_of
 from pdlm_cli.device import device_errors, free_memory, pick_device, place
@@ -128,7 +128,7 @@ def test_memory_that_runs_out_is_told_apart() -> None:
 
 
 def test_passes_of_a_call_are_planned_from_free_memory() -> None:
-    engine = load_engine(None, CUDA, "auto", {})
+    engine = load_engine(None, CUDA, "auto", DecodeSettings())
     assert engine.facts["dtype"] == "bf16"
     assert engine.lanes == 16  # of the small checkpoint many more would fit
     assert engine.batch_size == 64

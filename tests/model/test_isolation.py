@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from model.batch import Batch, collate_passes
-from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.decode import caption_passes, plan_batch
 from model.denoiser import CaptionLogits
 from model.layout import Kind, plan_pass
+from model.settings import DecodeSettings
 from tests.model.support import ISOLATED, RELEASED, one_pass, tiny
 
 

@@ -9,11 +9,12 @@ import torch
 
 from model.attention import structured_mask
 from model.batch import collate_passes
-from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.decode import caption_passes, plan_batch
 from model.diffusion import add_noise
 from model.layout import Kind, plan_pass
 from model.pdlm import PerceptionDLM
 from model.preprocess import prepare_image, prepare_pass
+from model.settings import DecodeSettings
 from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
 
 FULL = ISOLATED.with_(attention="full", positions="released")

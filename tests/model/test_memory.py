@@ -9,11 +9,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model import key_buffers
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.memory import KEPT_FREE, MOST_PASSES, pass_bytes, passes_that_fit
 from model.pdlm import PerceptionDLM
 from model.preprocess import count_tiles
 from model.quantize import STORAGES, QuantizedLinear, quantize_decoder
+from model.settings import DecodeSettings
 from model.sizes import random_model
 from tests import memory_plan
 from tests.model.support import ISOLATED, RELEASED, one_pass, tiny

@@ -11,10 +11,11 @@ from pycocotools.coco import COCO
 from torch import nn
 
 import model
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.pdlm import PerceptionDLM
 from model.preprocess import PreparedPass, prepare_image, prepare_pass
 from model.quantize import GROUP, NF4_LEVELS, STORAGES, QuantizedLinear, quantize_decoder
+from model.settings import DecodeSettings
 
 TINY = Path(model.__path__[0]) / "tiny"
 SCENES = TINY.parents[1] / "examples/scenes"

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.batch import collate_passes
-from model.decode import DecodeSettings, caption_passes, plan_batch
+from model.decode import caption_passes, plan_batch
 from model.diffusion import add_noise, weighted_entropy
 from model.layout import Kind, plan_pass
 from model.preprocess import prepare_image, prepare_pass
 from model.roi import SLIVER, mosaic, replay, replay_masked
+from model.settings import DecodeSettings
 from tests.model.support import ISOLATED, RELEASED, boxes, one_pass, picture, tiny
 
 

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.rules import SAMPLERS, Pools, Rule, advance, denoise, denoise_blocks
-from model.sampling import Prediction, Sampling
+from model.rules import Pools, advance, denoise, denoise_blocks
+from model.sampling import Prediction
+from model.settings import SAMPLERS, Rule, Sampling
 
 MASK = 9
 VOCABULARY = 8  # tokens a prediction can be; the mask is none of them

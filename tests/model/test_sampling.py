@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.head import likeliest_tokens
-from model.sampling import BLOCK, Sampling, guided, likeliest, nucleus, predict
+from model.sampling import BLOCK, guided, likeliest, nucleus, predict
+from model.settings import Sampling
 
 
 def test_near_certain_tokens_keep_their_order():

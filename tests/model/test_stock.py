@@ -7,9 +7,10 @@ import torch
 from transformers import LlamaConfig, LlamaModel, SiglipVisionModel
 
 from model.batch import collate_images
-from model.decode import DecodeSettings, plan_batch
+from model.decode import plan_batch
 from model.layout import plan_chat
 from model.preprocess import normalise, prepare_image
+from model.settings import DecodeSettings
 from model.sizes import random_model
 from tests.model.support import ISOLATED, RELEASED, one_pass, picture, tiny
 

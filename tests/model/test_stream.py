@@ -8,10 +8,10 @@ import torch
 
 from model import caption_rows, rules, stream
 from model.captions import PassCaptions
-from model.decode import DecodeSettings, caption_passes
+from model.decode import caption_passes
 from model.packed import attend_apart, attend_together
 from model.pdlm import PerceptionDLM
-from model.rules import SAMPLERS
+from model.settings import SAMPLERS, DecodeSettings
 from tests.model.support import ISOLATED, one_pass, tiny
 
 # Captions that end at different steps: with random weights every token is about as likely as the next.

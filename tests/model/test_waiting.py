@@ -8,11 +8,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model import caption_rows
-from model.decode import DecodeSettings
 from model.packed import attend_apart, attend_together
 from model.quantize import STORAGES, quantize_decoder
-from model.rules import POLL, SAMPLERS, Denoised, Rule, denoise
-from model.sampling import Sampling
+from model.rules import POLL, Denoised, denoise
+from model.settings import SAMPLERS, DecodeSettings, Rule, Sampling
 from tests.model.support import one_pass, stream_on_the_way, tiny, two_passes
 from tests.model.test_quantize import loaded
 

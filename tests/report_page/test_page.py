@@ -19,7 +19,7 @@ from pdlm_cli.main import main
 from pdlm_cli.report_page.charts import charts, stages
 from pdlm_cli.report_page.record import read_run
 from tests.cli.support import Dataset, box_mask, rle
-from tests.cli.test_caption_command import examples
+from tests.cli.test_help import examples
 from tests.cli.test_imports import modules_after
 from tests.report_page.support import caption_run
 

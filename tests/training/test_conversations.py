@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from model.batch import collate_images
-from model.chat import ChatSettings, answer_question
+from model.chat import answer_question
 from model.layout import plan_chat
 from model.preprocess import prepare_image
+from model.settings import ChatSettings
 from model.sizes import random_model
 from pdlm_cli.errors import InputError, RegionError
 from pdlm_cli.training.collate import Collator
