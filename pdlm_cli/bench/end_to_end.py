@@ -19,6 +19,7 @@ from pdlm_cli.bench.usage import Usage, merged
 from pdlm_cli.data_engine.generation import SceneJob
 from pdlm_cli.data_engine.generation import run as draw_scenes
 from pdlm_cli.data_engine.limits import LARGEST_SIZE
+from pdlm_cli.device import free_memory, pick_device
 from pdlm_cli.engine import load_engine
 from pdlm_cli.errors import Interrupted
 from pdlm_cli.logs import log
@@ -53,11 +54,19 @@ def e2e(session: Session) -> list[Point]:
         folder = Path(name)
         tile = read_config(resolve(checkpoint)).tile_size
         _draw(folder / "scenes", job.pictures, min(LARGEST_SIZE, tile), session)
+        if pick_device(job.device).type == "cuda":
+            session.subject.model.cpu()  # a run has the device to itself
+            free_memory()
         regions = 0
         for number in range(job.warmup + job.repeats):
             log.info("run %d of %d", number + 1, job.warmup + job.repeats)
             regions, stages, used = _one_run(folder, number, checkpoint, session)
             seen.append((stages, used))
+        # Last, as this process keeps on the device what it once had there, and a run plans for what is free.
+        share = _prefill_share(folder / "scenes", checkpoint, session)
+    for stages, _ in seen:
+        both = stages.pop("prefill and decode")
+        stages |= {"prefill": both * share, "decode": both * (1 - share)}
     counted = seen[job.warmup :]
     of_all = asdict(merged([used for _, used in counted]))
     session.facts |= {"pictures": job.pictures, "workers": default_workers()}
@@ -96,7 +105,7 @@ def _draw(out: Path, count: int, size: int, session: Session) -> None:
 
 
 def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tuple[int, dict[str, float], Usage]:
-    """Regions that were captioned, seconds by stage, and what all of it used."""
+    """Regions that were captioned, seconds by stage, prefill and decode as one, and what all of it used."""
     scenes, out = folder / "scenes", folder / f"out-{number}"
     ended = run_program(_command(scenes, out, checkpoint, session), session.meter)
     stats = json.loads((out / RECORDS / "stats.json").read_bytes())
@@ -104,14 +113,12 @@ def _one_run(folder: Path, number: int, checkpoint: str, session: Session) -> tu
     once_an_image = {row["image_id"]: row["load_ms"] for row in table}
     once_a_pass = {row["pass_id"]: row["preprocess_ms"] for row in table}
     encode, denoise = (stats["milliseconds"][name] / 1e3 for name in ("encode", "decode"))
-    prefill = denoise * _prefill_share(scenes, checkpoint, session)
     stages = {
         "start": ended.seconds - stats["seconds"],
         "load": sum(once_an_image.values()) / 1e3,
         "preprocess": sum(once_a_pass.values()) / 1e3,
         "encode": encode,
-        "prefill": prefill,
-        "decode": denoise - prefill,
+        "prefill and decode": denoise,
         "write": _write_again(out),
         "idle": max(0.0, stats["seconds"] - encode - denoise),
         "whole": stats["seconds"],
