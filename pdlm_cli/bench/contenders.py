@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from model.clock import now
+from model.settings import PREFIX_KEPT, DecodeSettings
 from pdlm_cli.bench.baselines import released_steps, write_left_to_right
 from pdlm_cli.bench.roofline import Counts, Lengths, Phase, autoregressive, cached_pass, recomputed_pass
 from pdlm_cli.bench.subject import Subject, causal_twin, released_twin
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from model.pdlm import PerceptionDLM
     from model.preprocess import PreparedPass
-    from model.settings import DecodeSettings
 
 BASELINES = ("released", "sequential", "ar")
 
@@ -60,7 +60,7 @@ class Contender:
 class Contenders:
     """All that can be made of one model with the same settings."""
 
-    def __init__(self, subject: Subject, settings: "DecodeSettings", part: Part = Part()) -> None:
+    def __init__(self, subject: Subject, settings: DecodeSettings, part: Part = Part()) -> None:
         self.model, self.settings, self.part = subject.model, settings, part
         self.compiled = subject.compile_s is not None
         self.counts = Counts(subject.model.config, subject.model.dtype.itemsize, subject.quantize)
@@ -171,7 +171,7 @@ class Contenders:
             compile_decoder(twin.model)
         return twin
 
-    def cached(self, lengths: Lengths, steps: float, settings: "DecodeSettings", passes: int = 1) -> list[Phase]:
+    def cached(self, lengths: Lengths, steps: float, settings: DecodeSettings, passes: int = 1) -> list[Phase]:
         """Of a batch of passes of these lengths."""
         again, delayed = settings.rule("isolated").judges_everything, settings.cache == "delayed"
         return cached_pass(self.counts, lengths, round(steps), passes, again=again, delayed=delayed)
@@ -183,7 +183,7 @@ class Contenders:
         answer = batch.input_ids.shape[1] - batch.prefix
         return Lengths(len(prepared.image.tiles), batch.prefix, answer, batch.slots.numel())
 
-    def _decode(self, model: "PerceptionDLM", passes: Sequence["PreparedPass"], settings: "DecodeSettings") -> Outcome:
+    def _decode(self, model: "PerceptionDLM", passes: Sequence["PreparedPass"], settings: DecodeSettings) -> Outcome:
         from model.decode import caption_passes
 
         started = now(model.device)
@@ -194,11 +194,9 @@ class Contenders:
         return Outcome(seconds, encode, sum(steps) / len(steps))
 
     def _cached(
-        self, scene: Scene, regions: int, steps: float, settings: "DecodeSettings", *, together: bool = False
+        self, scene: Scene, regions: int, steps: float, settings: DecodeSettings, *, together: bool = False
     ) -> list[Phase]:
         """Of passes of that many regions; as many as are alike are one batch, if together."""
-        from model.settings import PREFIX_KEPT
-
         if self.model.attention != "isolated" or settings.cache not in PREFIX_KEPT:
             return self._recomputed(scene, everywhere=False)
         phases: list[Phase] = []

@@ -7,10 +7,11 @@ import time
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from model.settings import DecodeSettings
 from pdlm_cli.bench.loading import checkpoint_folder
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.program import run_program
@@ -29,9 +30,6 @@ from pdlm_cli.preparation import Preparation, prepare
 from pdlm_cli.run_paths import RECORDS
 from pdlm_cli.signals import StopSignals
 from pdlm_cli.sources import open_with_sources
-
-if TYPE_CHECKING:
-    from model.settings import DecodeSettings
 
 # In the order that data takes. The first stands before the run, load and preprocess happen in threads beside the model.
 FEW = 4  # steps that a step is measured by
@@ -151,7 +149,7 @@ def _prefill_share(scenes: Path, checkpoint: str, session: Session) -> float:
             break
     batch = passes[:most]
 
-    def seconds(settings: "DecodeSettings") -> float:
+    def seconds(settings: DecodeSettings) -> float:
         return sum(own.decode_share_ms for own in caption_passes(engine.model, batch, settings)) / 1e3
 
     def with_steps(count: int) -> float:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+from model.settings import DecodeSettings
 from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.usage import Usage, merged, resident_bytes
@@ -89,7 +90,6 @@ def _one_process(folder: str, session: Session) -> dict[str, Any]:
 def main() -> None:
     asked = json.loads(sys.argv[1])
     from model.decode import caption_passes
-    from model.settings import DecodeSettings
     from pdlm_cli.bench.workload import draw_scene
     from pdlm_cli.engine import load_engine
 

@@ -1,16 +1,13 @@
 """A load of the shape of ParaDLC-Bench: 299 regions in 103 passes, every picture as large as there are."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from model.clock import now
+from model.settings import DecodeSettings
 from pdlm_cli.bench.contenders import Outcome
 from pdlm_cli.bench.roofline import Phase
 from pdlm_cli.bench.session import Session
 from pdlm_cli.bench.timing import Case
-
-if TYPE_CHECKING:
-    from model.settings import DecodeSettings
 
 REGIONS = {3: 93, 2: 10}  # passes by how many regions they have
 TOGETHER = 8  # passes on the device
@@ -25,7 +22,7 @@ def paradlc_cases(session: Session) -> list[Case]:
     ]
 
 
-def _case(session: Session, name: str, settings: "DecodeSettings") -> Case:
+def _case(session: Session, name: str, settings: DecodeSettings) -> Case:
     from model.decode import caption_passes
 
     model, contenders = session.subject.model, session.contenders

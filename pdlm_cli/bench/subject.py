@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from model.settings import DecodeSettings
 from pdlm_cli.checkpoints import named_or_shipped
 from pdlm_cli.device import DTYPES, model_errors, pick_device, pick_dtype, place
 from pdlm_cli.loading import load_checkpoint
@@ -63,7 +64,6 @@ def open_subject(
     import torch
 
     from model.pdlm import PerceptionDLM
-    from model.settings import DecodeSettings
     from model.sizes import random_model
 
     if random is None:

@@ -2,8 +2,8 @@
 
 import math
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
 
+from model.settings import DecodeSettings
 from pdlm_cli.bench.contenders import Contender
 from pdlm_cli.bench.end_to_end import e2e
 from pdlm_cli.bench.long_run import long_run
@@ -19,9 +19,6 @@ from pdlm_cli.bench.workload import Scene
 from pdlm_cli.cores import on_cores
 from pdlm_cli.errors import ConfigError
 from pdlm_cli.progress import open_progress
-
-if TYPE_CHECKING:
-    from model.settings import DecodeSettings
 
 CORES = 2  # for which the small checkpoint's target is
 
@@ -51,7 +48,7 @@ def targets(session: Session) -> list[Point]:
     return points
 
 
-def _delayed(session: Session) -> "DecodeSettings":
+def _delayed(session: Session) -> DecodeSettings:
     """The same settings, with written tokens kept. Raises ConfigError where that cannot be."""
     if session.settings.cache == "delayed":
         raise ConfigError("--cache delayed: the targets are measured with it and without; leave it out")
@@ -63,7 +60,7 @@ def _delayed(session: Session) -> "DecodeSettings":
     return delayed
 
 
-def _cases(session: Session, fewer: int, delayed: "DecodeSettings") -> list[Case]:
+def _cases(session: Session, fewer: int, delayed: DecodeSettings) -> list[Case]:
     contenders, length, most = session.contenders, session.settings.length, session.job.regions
     adaptive = replace(session.settings, steps=fewer)
     whole, single = session.scene(most), session.scene(1)

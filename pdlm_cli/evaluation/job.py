@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from model.settings import ChatSettings, DecodeSettings
 from pdlm_cli import __version__
@@ -15,14 +15,15 @@ from pdlm_cli.evaluation.scenes import SceneSet
 from pdlm_cli.logs import log
 from pdlm_cli.signals import StopSignals
 
+Decode = TypeVar("Decode", DecodeSettings, ChatSettings)  # of captions, of answers
+
 
 @dataclass(frozen=True, kw_only=True)
-class SceneEvalJob:
+class SceneEvalJob(Generic[Decode]):
     """Everything an evaluation was asked for.
 
     pictures, seed, split, level, objects: see SceneSet. size: that of the checkpoint's tiles, if None. model, device,
-    dtype, quantize: see load_checkpoint. decode: ChatSettings for questions. batch_size: passes of a model call, or
-    pictures. workers: threads that draw.
+    dtype, quantize: see load_checkpoint. batch_size: passes of a model call, or pictures. workers: threads that draw.
     """
 
     pictures: int
@@ -35,7 +36,7 @@ class SceneEvalJob:
     device: str
     dtype: str
     quantize: str | None
-    decode: DecodeSettings | ChatSettings
+    decode: Decode
     batch_size: int
     workers: int
     output: Path

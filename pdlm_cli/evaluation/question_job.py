@@ -28,9 +28,8 @@ HEADS = ("asked for", "questions", "right", "always the same")
 WORST = 20
 
 
-def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
+def run(job: SceneEvalJob[ChatSettings], log_format: str, stop: StopSignals) -> EvalResult:
     """Do the job. Raises PdlmError for what stops it, and Interrupted while there is nothing to finish."""
-    assert isinstance(job.decode, ChatSettings)
     console, form = logs.configure(log_format)
     source = named_or_shipped(job.model, QUESTIONS)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from model.preprocess import PreparedImage, prepare_image
+from model.settings import ChatSettings
 from pdlm_cli.data_engine.limits import SPLITS
 from pdlm_cli.data_engine.questions import SORTS, WHOLE, Question, each_sort
 from pdlm_cli.data_engine.records import image_id
@@ -23,7 +24,6 @@ from pdlm_cli.progress import Progress
 if TYPE_CHECKING:
     from model.config import PerceptionDLMConfig
     from model.pdlm import PerceptionDLMBase
-    from model.settings import ChatSettings
 
 ASKING = 2  # number of the random stream of a scene that its questions come from; 1 is that of the benchmark's
 
@@ -97,7 +97,7 @@ class AskedScene:
 def evaluate(
     scenes: SceneSet,
     model: "PerceptionDLMBase",
-    settings: "ChatSettings",
+    settings: ChatSettings,
     *,
     batch_size: int,
     workers: int,
@@ -126,7 +126,7 @@ def prepare(scenes: SceneSet, index: int, config: "PerceptionDLMConfig") -> Aske
     return AskedScene(image_id(split, seed, index), prepare_image(Image.fromarray(scene.picture), config), asked)
 
 
-def ask(model: "PerceptionDLMBase", scenes: Sequence[AskedScene], settings: "ChatSettings") -> Iterator[list[Answered]]:
+def ask(model: "PerceptionDLMBase", scenes: Sequence[AskedScene], settings: ChatSettings) -> Iterator[list[Answered]]:
     """All questions about some scenes at once, each as if it were the first."""
     from model.chat import answer_layouts
     from model.layout import plan_chat

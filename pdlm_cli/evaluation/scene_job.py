@@ -20,9 +20,8 @@ from pdlm_cli.report import Report
 from pdlm_cli.signals import StopSignals
 
 
-def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
+def run(job: SceneEvalJob[DecodeSettings], log_format: str, stop: StopSignals) -> EvalResult:
     """Do the job. Raises PdlmError for what stops it, and Interrupted while there is nothing to finish."""
-    assert isinstance(job.decode, DecodeSettings)
     console, form = logs.configure(log_format)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
@@ -66,7 +65,7 @@ def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> EvalResult:
 
 
 def _files(
-    job: SceneEvalJob,
+    job: SceneEvalJob[DecodeSettings],
     scenes: SceneSet,
     found: Breakdown,
     regions: list[JudgedRegion],

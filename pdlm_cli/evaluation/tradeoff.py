@@ -55,13 +55,13 @@ class Found:
     seconds: float
 
 
-def run(job: SceneEvalJob, log_format: str, stop: StopSignals) -> int:
+def run(job: SceneEvalJob[DecodeSettings], log_format: str, stop: StopSignals) -> int:
     """Do it for each of WAYS; 0, or 128 + the signal that stopped it."""
     require_matplotlib()
     console, form = logs.configure(log_format)
     with EvaluationDir(job.output, overwrite=job.overwrite) as out:
         log.info("loading the model")
-        engine = load_engine(job.model, job.device, job.dtype, DecodeSettings(), quantize=job.quantize)
+        engine = load_engine(job.model, job.device, job.dtype, job.decode, quantize=job.quantize)
         scenes = job.scenes(engine.tile_size)
         stop.defer()
         ways = [(curve, value) for curve in _possible(engine) for value in WAYS[curve]]
@@ -108,7 +108,7 @@ def _decode(
     value: float,
     engine: ModelEngine,
     scenes: SceneSet,
-    job: SceneEvalJob,
+    job: SceneEvalJob[DecodeSettings],
     progress: Any,
     stopped: Callable[[], bool],
 ) -> Found | None:

@@ -14,14 +14,14 @@ READERS = (sa1b, labelme)
 
 def reader_of(store: Store) -> Any:
     """Which of READERS the first JSON file of a folder is for; None if it is for none."""
-    for name in store.names():
-        if name.endswith(".json"):
-            try:
-                shape = shape_of(items_of(Files(store, len).json(name)))
-            except ValueError:
-                return None
-            return next((reader for reader in READERS if reader.recognises(shape)), None)
-    return None
+    first = next((name for name in store.names() if name.endswith(".json")), None)
+    if first is None:
+        return None
+    try:
+        shape = shape_of(items_of(Files(store, len).json(first)))
+    except ValueError:
+        return None
+    return next((reader for reader in READERS if reader.recognises(shape)), None)
 
 
 def read(store: Store, take: Take, reader: Any) -> Records:
