@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from pdlm_cli.bench.points import Point
+from pdlm_cli.bench.program import check_ended
 from pdlm_cli.bench.usage import resident_bytes
-from pdlm_cli.errors import DeviceError
 from pdlm_cli.logs import log
 from pdlm_cli.run_paths import RECORDS
 
@@ -36,9 +36,7 @@ def long_run(quick: bool) -> list[Point]:
             started = time.perf_counter()
             with subprocess.Popen(command, stdout=said, stderr=said) as process:  # nosec B603 # this very program
                 seen = _watch(process, folder / "out" / RECORDS / "done", started)
-        if process.returncode != 0:
-            end = (folder / "said").read_text(errors="replace")[-400:]
-            raise DeviceError(f"a run that was to be measured ended with {process.returncode}: {end}")
+        check_ended(process.returncode, (folder / "said").read_text(errors="replace"))
     early, late = [own for own in seen if own[0] <= EARLY], [own for own in seen if own[0] >= PARTS - EARLY]
     return [_point(EARLY, regions, early), _point(PARTS, regions, late or seen[-1:])]
 

@@ -32,11 +32,16 @@ def run_program(command: Sequence[str], meter: Meter) -> Ended:
     ):
         said = process.communicate()[1]
     seconds = time.perf_counter() - started
-    if process.returncode != 0:
-        raise DeviceError(f"a run that was to be measured ended with {process.returncode}: {said.strip()[-400:]}")
+    check_ended(process.returncode, said)
     used.cpu_seconds = _cpu_seconds() - before
     used.peak_device_bytes = None  # torch says it of this process alone
     return Ended(seconds, used)
+
+
+def check_ended(code: int, said: str) -> None:
+    """code: of a run that was to be measured. said: on stderr. Raises DeviceError unless it did what it was to do."""
+    if code != 0:
+        raise DeviceError(f"a run that was to be measured ended with {code}: {said.strip()[-400:]}")
 
 
 def family_bytes(process: int) -> int | None:

@@ -61,10 +61,13 @@ class Session:
     console: Console
     log_format: str
     subject: Subject
-    settings: DecodeSettings
     meter: Meter
     rates: Rates
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> DecodeSettings:
+        return self.job.decode
 
     @cached_property
     def contenders(self) -> Contenders:
@@ -108,4 +111,4 @@ def open_session(job: BenchJob, console: Console, log_format: str) -> Session:
     meter = Meter(model.device, open_gauge(uuid_of(model.device)))
     driver = meter.gauge.driver if meter.gauge is not None else None
     facts |= {**rates.facts(), "gpu_gauge": meter.gauge is not None, "driver": driver}
-    return Session(job, console, log_format, subject, job.decode, meter, rates, facts)
+    return Session(job, console, log_format, subject, meter, rates, facts)

@@ -48,7 +48,8 @@ def steps(session: Session) -> list[Point]:
     for: the usual one ends early."""
     full = "topk" if session.settings.cache == "delayed" else "remask"
     usual = full if session.settings.sampler == "auto" else session.settings.sampler
-    return _settings(replace(session, settings=replace(session.settings, sampler=usual)), "steps", (16, 32, 48, 64))
+    job = replace(session.job, decode=replace(session.settings, sampler=usual))
+    return _settings(replace(session, job=job), "steps", (16, 32, 48, 64))
 
 
 def length(session: Session) -> list[Point]:

@@ -1,9 +1,11 @@
-"""Sessions and points small enough for tests."""
+"""Sessions and points small enough for tests, and the command with a tiny model."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from click.testing import CliRunner
 from rich.console import Console
 
 from model.settings import DecodeSettings
@@ -14,9 +16,22 @@ from pdlm_cli.bench.points import Point
 from pdlm_cli.bench.session import BenchJob, Session
 from pdlm_cli.bench.subject import Subject
 from pdlm_cli.bench.usage import Meter
+from pdlm_cli.main import main
 from tests.model.support import tiny
 
 RATES = Rates(flop_per_second=1e9, bytes_per_second=1e8)
+SMALL = ("--random-weights", "tiny", "--steps", "2", "--length", "2", "--repeats", "2", "--device", "cpu")
+
+
+def bench(name: str, output: Path, *arguments: str) -> dict[str, Any]:
+    small = SMALL if name == "e2e" else (*SMALL, "--tiles", "1")
+    asked = ["bench", name, *small, "--output", str(output), "--log-format", "plain", *arguments]
+    result = CliRunner().invoke(main, asked, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    assert found["bench"] == name
+    assert "random: times are true" in result.stderr
+    return found
 
 
 def job(**changes: Any) -> BenchJob:
@@ -46,9 +61,9 @@ def job(**changes: Any) -> BenchJob:
 
 def session(**changes: Any) -> Session:
     """With the random model of the tests of `model`, which writes different tokens in different places."""
-    settings = changes.pop("settings", DecodeSettings(steps=4, length=4))
+    asked = job(**{"decode": DecodeSettings(steps=4, length=4)} | changes)
     subject = Subject("random tiny", True, tiny())
-    return Session(job(**changes), Console(quiet=True), "plain", subject, settings, Meter(torch.device("cpu")), RATES)
+    return Session(asked, Console(quiet=True), "plain", subject, Meter(torch.device("cpu")), RATES)
 
 
 def point(contender: str = "pdlm", value: float = 1, seconds: tuple[float, ...] = (1.0, 1.2), **changes: Any) -> Point:

@@ -105,7 +105,7 @@ def test_what_is_run_in_part_is_counted_as_a_whole() -> None:
 
 
 def test_steps_of_a_contender_are_those_of_its_captions() -> None:
-    own = session(settings=DecodeSettings(steps=3, length=4))
+    own = session(decode=DecodeSettings(steps=3, length=4))
     scene = own.scene(2)
     assert own.contenders.together().caption(scene).steps == 3
     assert own.contenders.together(replace(own.settings, steps=2)).caption(scene).steps == 2

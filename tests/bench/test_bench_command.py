@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -16,35 +15,18 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from model import decode
-from model.captions import PassCaptions
-from model.decode import caption_passes
 from model.settings import DecodeSettings
-from pdlm_cli.bench import contenders, end_to_end, loading, long_run, target_runs
+from pdlm_cli.bench import contenders, long_run, target_runs
 from pdlm_cli.bench.points import read_points
 from pdlm_cli.bench.run import MEASUREMENTS
 from pdlm_cli.bench.scene_steps import SceneSteps, count_steps
 from pdlm_cli.bench.session import Session
 from pdlm_cli.commands import bench as command
 from pdlm_cli.cores import usable_cores
-from pdlm_cli.engine import load_engine
 from pdlm_cli.main import main
-from tests.bench.support import point, session
+from tests.bench.support import SMALL, bench, point, session
 from tests.repo.command_lines import check_pdlm_arguments
 from tests.repo.files import ROOT
-
-SMALL = ("--random-weights", "tiny", "--steps", "2", "--length", "2", "--repeats", "2", "--device", "cpu")
-
-
-def bench(name: str, output: Path, *arguments: str) -> dict[str, Any]:
-    small = SMALL if name == "e2e" else (*SMALL, "--tiles", "1")
-    asked = ["bench", name, *small, "--output", str(output), "--log-format", "plain", *arguments]
-    result = CliRunner().invoke(main, asked, catch_exceptions=False)
-    assert result.exit_code == 0, result.stderr
-    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    assert found["bench"] == name
-    assert "random: times are true" in result.stderr
-    return found
 
 
 def seconds(found: dict[str, Any]) -> dict[tuple[str, float], int]:
@@ -96,7 +78,7 @@ def test_steps_and_length_vary_what_they_are_named_after(tmp_path: Path, name: s
 def test_steps_are_those_of_the_published_rule_unless_another_is_asked_for(sampler: str, taken: list[int]) -> None:
     """Others write a slot a step at least, and so take no more steps than there are slots."""
     many = DecodeSettings(length=3, sampler=sampler)
-    points = MEASUREMENTS["steps"].run(session(bench="steps", settings=many, values=(4, 16), repeats=1, warmup=0))
+    points = MEASUREMENTS["steps"].run(session(bench="steps", decode=many, values=(4, 16), repeats=1, warmup=0))
     assert [own.steps for own in points] == taken
 
 
@@ -105,64 +87,6 @@ def test_memory_is_held_beside_what_is_planned(tmp_path: Path) -> None:
     first, second = found["points"]
     assert second["planned_bytes"] - first["planned_bytes"] == found["facts"]["planned_bytes_a_pass"]
     assert first["peak_rss_bytes"] > 0
-
-
-def test_load_is_measured_in_new_processes(tmp_path: Path) -> None:
-    found = bench("load", tmp_path, "--repeats", "1", "--warmup", "0")
-    stages = {own["contender"]: own["median"] for own in found["points"]}
-    assert list(stages) == ["start and imports", "checkpoint", "first pass", "second pass"]
-    assert all(value > 0 for value in stages.values())
-    assert all(own["cpu_seconds"] > 0 and own["peak_rss_bytes"] > 50_000_000 for own in found["points"])
-
-
-def test_what_is_loaded_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
-    settings = DecodeSettings(steps=2, sampler="topk")
-
-    def process(command: list[str], **_: Any) -> Any:
-        asked.append(json.loads(command[-1]))
-        return SimpleNamespace(
-            returncode=0, stdout=json.dumps({stage: {"seconds": 1.0, "used": {}} for stage in loading.STAGES})
-        )
-
-    monkeypatch.setattr(subprocess, "run", process)
-    loading.load(session(decode=settings, quantize="int8", compiled=True, repeats=1, warmup=0))
-    [found] = asked
-    assert DecodeSettings(**found["decode"]) == settings
-    assert (found["engine"]["quantize"], found["engine"]["compiled"]) == ("int8", True)
-
-
-def test_a_run_end_to_end_is_taken_apart(tmp_path: Path) -> None:
-    found = bench("e2e", tmp_path, "--repeats", "1", "--warmup", "0", "--pictures", "2")
-    stages = {own["contender"]: own["median"] for own in found["points"]}
-    device = sum(stages[name] for name in ("encode", "prefill", "decode", "idle"))
-    assert device == pytest.approx(stages["whole"], rel=0.05)
-    assert found["points"][-1]["regions"] >= 4
-    assert "tiles" not in found["facts"] and "regions" not in found["facts"]  # the drawn pictures have their own
-    assert stages["write"] > 0
-    *parts, whole = found["points"]
-    assert whole["cpu_seconds"] > 1  # in other processes, which import torch
-    assert whole["peak_rss_bytes"] > 200_000_000
-    assert all(own["cpu_seconds"] is own["peak_rss_bytes"] is None for own in parts)
-
-
-def test_no_more_passes_are_tried_at_once_than_a_run_has_on_the_device(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried: list[int] = []
-
-    def counted(model: Any, passes: Any, settings: Any) -> list[PassCaptions]:
-        tried.append(len(passes))
-        return caption_passes(model, passes, settings)
-
-    engine = replace(load_engine(None, "cpu", "fp32", DecodeSettings(steps=2, length=4)), lanes=2)
-    assert engine.batch_size == 8  # of a call, on CUDA
-    monkeypatch.setattr(end_to_end, "load_engine", lambda *_, **__: engine)
-    monkeypatch.setattr(decode, "caption_passes", counted)
-    own = session()
-    end_to_end._draw(tmp_path, 4, 96, own)
-    assert 0 <= end_to_end._prefill_share(tmp_path, "unused", own) <= 1
-    assert set(tried) == {2}
 
 
 def test_targets_are_judged_and_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from pdlm_cli.caption_job import CaptionJob
 from pdlm_cli.inputs import MAX_PIXELS, MAX_REGIONS
 
 REPOSITORY = Path(__file__).parents[2]
+PHOTO = REPOSITORY / "examples/photo"
+PHOTO_MASKS = [PHOTO / f"demo_mask_{i}.jpg" for i in range(3)]
 CHECKPOINT = REPOSITORY / "tests/data/region/checkpoint"
 
 

@@ -17,18 +17,15 @@ from pdlm_cli.images import ORIENTATION
 from pdlm_cli.manifest import open_manifest, shard_of
 from pdlm_cli.showing import pages_of_run
 from tests.cli.runs import FAST, pdlm
-from tests.cli.support import CHECKPOINT, REPOSITORY, Dataset, box_mask
+from tests.cli.support import CHECKPOINT, PHOTO, PHOTO_MASKS, REPOSITORY, Dataset, box_mask
 from tests.cli.test_help import examples
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
-PHOTO = REPOSITORY / "examples/photo"
-MASKS = [PHOTO / f"demo_mask_{i}.jpg" for i in range(3)]
-
 
 def test_one_picture_is_captioned_and_drawn(tmp_path: Path) -> None:
     target = tmp_path / "captions.png"
-    result = pdlm("show", PHOTO / "demo.jpg", *MASKS, "--output", target, *FAST)
+    result = pdlm("show", PHOTO / "demo.jpg", *PHOTO_MASKS, "--output", target, *FAST)
     assert result.exit_code == 0, result.stderr
     assert [line[:3] for line in result.stdout.splitlines()] == ["1  ", "2  ", "3  "]
     with Image.open(target) as page:
@@ -54,7 +51,9 @@ def test_pictures_that_share_a_name_keep_their_regions(dataset: Dataset, tmp_pat
 
 def test_a_prompt_that_is_too_long_for_the_picture_is_said(tmp_path: Path) -> None:
     """It has room beside a picture of one tile, and this one has seven."""
-    result = pdlm("show", PHOTO / "demo.jpg", *MASKS, "--output", tmp_path / "a.png", *FAST, "--prompt", "a " * 16250)
+    result = pdlm(
+        "show", PHOTO / "demo.jpg", *PHOTO_MASKS, "--output", tmp_path / "a.png", *FAST, "--prompt", "a " * 16250
+    )
     assert result.exit_code == 2
     assert "the model reads at most 16,384" in result.stderr and result.stdout == ""
 
@@ -181,15 +180,15 @@ def test_an_outline_follows_its_mask() -> None:
     [
         ([PHOTO / "demo.jpg", *FAST], "needs MASKS"),
         ([PHOTO], "holds no run"),
-        ([PHOTO, MASKS[0]], "leave MASKS out"),
+        ([PHOTO, PHOTO_MASKS[0]], "leave MASKS out"),
         ([PHOTO, "--steps-gif", "steps.gif"], "--steps-gif has no meaning for a run of `pdlm caption`"),
         ([PHOTO, "--model", "other"], "--model has no meaning for a run of `pdlm caption`"),
-        ([PHOTO / "demo.jpg", MASKS[0], "--pictures", 3], "--pictures has no meaning for a picture"),
-        ([PHOTO / "demo.jpg", MASKS[0], "--output", "page.txt"], "does not end in .png or .jpg"),
-        ([PHOTO / "demo.jpg", MASKS[0], "--steps-gif", "steps.png"], "does not end in .gif"),
+        ([PHOTO / "demo.jpg", PHOTO_MASKS[0], "--pictures", 3], "--pictures has no meaning for a picture"),
+        ([PHOTO / "demo.jpg", PHOTO_MASKS[0], "--output", "page.txt"], "does not end in .png or .jpg"),
+        ([PHOTO / "demo.jpg", PHOTO_MASKS[0], "--steps-gif", "steps.png"], "does not end in .gif"),
         ([PHOTO / "demo.jpg", REPOSITORY / "examples/coco/shapes.png", *FAST], "the mask picture has"),
-        ([MASKS[0], REPOSITORY / "examples/coco/masks.json", *FAST], "no regions of a picture"),
-        ([REPOSITORY / "README.md", MASKS[0], *FAST], "cannot be decoded"),
+        ([PHOTO_MASKS[0], REPOSITORY / "examples/coco/masks.json", *FAST], "no regions of a picture"),
+        ([REPOSITORY / "README.md", PHOTO_MASKS[0], *FAST], "cannot be decoded"),
     ],
 )
 def test_what_cannot_be_shown_is_said(arguments: list[Path], message: str) -> None:
@@ -203,7 +202,7 @@ def test_no_file_is_replaced_that_pdlm_did_not_draw(tmp_path: Path, option: str)
     photo = tmp_path / ("photo.gif" if option == "--steps-gif" else "photo.png")
     Image.open(PHOTO / "demo.jpg").save(photo)
     before = photo.read_bytes()
-    result = pdlm("show", photo, MASKS[0], option, photo, *FAST)
+    result = pdlm("show", photo, PHOTO_MASKS[0], option, photo, *FAST)
     assert result.exit_code == 2
     assert f"{photo} exists and was not drawn by this version of pdlm; remove it, or choose" in result.stderr
     assert result.stdout == ""  # nothing was captioned for it
@@ -215,13 +214,13 @@ def test_drawings_are_drawn_again_and_their_default_name_is_no_trap(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo-captions.png").write_bytes((PHOTO / "demo.jpg").read_bytes())
-    result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], *FAST)
+    result = pdlm("show", PHOTO / "demo.jpg", PHOTO_MASKS[0], *FAST)
     assert result.exit_code == 2
     assert "demo-captions.png exists" in result.stderr
     (tmp_path / "demo-captions.png").unlink()
     for options in ([], ["--output", "page.jpg", "--steps-gif", "steps.gif"]):
         for _ in range(2):
-            result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], *options, *FAST)
+            result = pdlm("show", PHOTO / "demo.jpg", PHOTO_MASKS[0], *options, *FAST)
             assert result.exit_code == 0, result.stderr
     (tmp_path / "run").mkdir()
     (tmp_path / "run/log.jsonl").write_text('{"event": "step", "step": 1, "loss": 2.0, "learning_rate": 0.1}\n')
@@ -232,7 +231,7 @@ def test_drawings_are_drawn_again_and_their_default_name_is_no_trap(
 
 
 def test_a_target_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    result = pdlm("show", PHOTO / "demo.jpg", MASKS[0], "--output", tmp_path / "no" / "page.png", *FAST)
+    result = pdlm("show", PHOTO / "demo.jpg", PHOTO_MASKS[0], "--output", tmp_path / "no" / "page.png", *FAST)
     assert result.exit_code == 5
     assert "there is no folder" in result.stderr
     assert result.stdout == ""  # nothing was captioned for it

@@ -21,18 +21,15 @@ from pdlm_cli.steps_gif import (
     draw_gif,
 )
 from tests.cli.runs import FAST, pdlm
-from tests.cli.support import REPOSITORY, box_mask
+from tests.cli.support import PHOTO, PHOTO_MASKS, box_mask
 
 pytestmark = pytest.mark.usefixtures("in_process")
-
-PHOTO = REPOSITORY / "examples/photo"
-MASKS = [PHOTO / f"demo_mask_{i}.jpg" for i in range(3)]
 
 
 def test_the_steps_are_drawn_and_the_end_stays(tmp_path: Path) -> None:
     target = tmp_path / "steps.gif"
     arguments = ["--output", tmp_path / "captions.png", "--steps-gif", target, *FAST[:-4], "--steps", 6, "--length", 12]
-    result = pdlm("show", PHOTO / "demo.jpg", *MASKS, *arguments)
+    result = pdlm("show", PHOTO / "demo.jpg", *PHOTO_MASKS, *arguments)
     assert result.exit_code == 0, result.stderr
     assert f"wrote {target}" in result.stderr
     assert target.stat().st_size < 2_000_000
@@ -77,7 +74,7 @@ def test_many_steps_make_no_more_frames_than_there_is_room_for() -> None:
 
 
 def test_more_captions_than_a_gif_holds_are_refused(tmp_path: Path) -> None:
-    arguments = [MASKS[0]] * (MOST_REGIONS + 1)
+    arguments = [PHOTO_MASKS[0]] * (MOST_REGIONS + 1)
     result = pdlm("show", PHOTO / "demo.jpg", *arguments, "--steps-gif", tmp_path / "steps.gif", *FAST)
     assert result.exit_code == 2
     assert f"room for {MOST_REGIONS} captions" in result.stderr
